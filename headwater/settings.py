@@ -1,0 +1,314 @@
+"""The suite's settings: one typed file, each value overridable by an environment variable.
+
+`conf/headwater.toml` holds the values, `HEADWATER_<SECTION>_<KEY>` overrides one of them. A name
+nobody knows and a value of the wrong kind are errors that say where they stand: a misspelled
+setting that is silently ignored costs an afternoon.
+"""
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, get_origin
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from headwater.errors import SettingsError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SETTINGS_FILE = REPOSITORY / "conf" / "headwater.toml"
+
+PREFIX = "HEADWATER_"
+ALIASES = {
+    "KAFKA_BOOTSTRAP_SERVERS": "HEADWATER_KAFKA_BOOTSTRAP_SERVERS",
+    "DASH_HOST": "HEADWATER_DASHBOARD_HOST",
+    "DASH_PORT": "HEADWATER_DASHBOARD_PORT",
+    "OPENSKY_CLIENT_ID": "HEADWATER_OPENSKY_CLIENT_ID",
+    "OPENSKY_CLIENT_SECRET": "HEADWATER_OPENSKY_CLIENT_SECRET",
+}
+# Environment names have no dots, so only these families of Kafka client properties map to one.
+CLIENT_PROPERTY = re.compile(r"HEADWATER_KAFKA_((?:SECURITY|SASL|SSL)_[A-Z0-9_]+)")
+
+Place = tuple[str, ...]
+"""Where a setting stands in the model: ("kafka", "port")."""
+
+
+def _absolute(home: Path) -> Path:
+    return (REPOSITORY / home.expanduser()).resolve()
+
+
+Home = Annotated[Path, AfterValidator(_absolute)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Section(BaseModel):
+    """A table of the settings file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class KafkaSettings(Section):
+    """The broker to use, the embedded one, the topics, and the clients' own properties."""
+
+    bootstrap_servers: str = ""
+    port: Port = 9092
+    heap: str = Field(default="512m", pattern=r"^\d+[mg]$")
+    partitions: dict[str, Annotated[int, Field(ge=1)]] = {"default": 2, "TruckLocations": 4}
+    retention_hours: int = Field(default=168, ge=1)
+    max_message_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
+    client: dict[str, str] = Field(default={}, repr=False)
+
+    def partitions_of(self, topic: str) -> int:
+        """How many partitions a topic is created with."""
+        return self.partitions.get(topic, self.partitions.get("default", 2))
+
+
+class SqlSettings(Section):
+    """The SQL sink."""
+
+    url: str = Field(default="", repr=False)
+
+
+class DashboardSettings(Section):
+    """Where the dashboard listens."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8050
+
+
+class OpenSkySettings(Section):
+    """Credentials of the OpenSky Network, for the live aircraft source."""
+
+    client_id: str = ""
+    client_secret: str = Field(default="", repr=False)
+
+
+class SparkSettings(Section):
+    """The Spark master and what is set on every session besides `conf/spark`."""
+
+    master: str = ""
+    driver_memory: str = Field(default="1g", pattern=r"^\d+[mg]$")
+    properties: dict[str, str] = {}
+
+
+class JobSettings(Section):
+    """The pace and limits of the three kinds of query."""
+
+    aggregate_trigger_seconds: float = Field(default=1, ge=0)
+    archive_trigger_seconds: float = Field(default=30, ge=0)
+    # Spark refuses a real-time batch that is shorter than five seconds.
+    realtime_checkpoint_seconds: int = Field(default=30, ge=5)
+    watermark_seconds: int = Field(default=600, ge=0)
+    max_offsets_per_trigger: int = Field(default=200_000, ge=1)
+
+
+class SalesSettings(Section):
+    """The simulated electronics shop."""
+
+    rate: float = Field(default=20, gt=0)
+    seed: int = 1
+
+
+class Settings(Section):
+    """Every setting, and the paths under `home` that follow from them."""
+
+    home: Home = Path("var")
+    kafka: KafkaSettings = KafkaSettings()
+    sql: SqlSettings = SqlSettings()
+    dashboard: DashboardSettings = DashboardSettings()
+    opensky: OpenSkySettings = OpenSkySettings()
+    spark: SparkSettings = SparkSettings()
+    jobs: JobSettings = JobSettings()
+    sales: SalesSettings = SalesSettings()
+
+    def delta(self, stream: str, table: str) -> Path:
+        """The folder of a stream's Delta table."""
+        return self.home / "delta" / stream / table
+
+    def checkpoint(self, stream: str, query: str) -> Path:
+        """The checkpoint folder of a stream's query."""
+        return self.home / "checkpoints" / stream / query
+
+    def csv(self, stream: str) -> Path:
+        """The folder of a stream's CSV files."""
+        return self.home / "csv" / stream
+
+    @property
+    def kafka_dir(self) -> Path:
+        """Data and state of the embedded broker."""
+        return self.home / "kafka"
+
+    @property
+    def log_dir(self) -> Path:
+        """Log files of the broker and of the demo's parts."""
+        return self.home / "log"
+
+    @property
+    def sql_url(self) -> str:
+        """The SQLAlchemy URL of the SQL sink."""
+        return self.sql.url or f"sqlite:///{self.home / 'headwater.db'}"
+
+
+def load_settings(environ: Mapping[str, str] = os.environ, file: Path | None = None) -> Settings:
+    """Read the settings file, lay the environment over it and check the whole.
+
+    Every mistake is reported at once, each with its place; `SettingsError` carries them.
+    """
+    path = file or SETTINGS_FILE
+    text, values = _read(path)
+    _gather_client_properties(values)
+    origins, problems = _overlay(values, environ)
+
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        problems += _explain(error, origins, path, text)
+    if problems:
+        raise SettingsError("\n  ".join(["the settings cannot be used:", *problems]))
+    return settings
+
+
+def _read(path: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        return text, tomllib.loads(text)
+    except OSError as error:
+        raise SettingsError(f"cannot read the settings file {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise SettingsError(f"{path} is not a TOML file: {error}") from error
+
+
+def _gather_client_properties(values: dict[str, Any]) -> None:
+    """Move dotted keys of [kafka], which TOML reads as nested tables, into `client`."""
+    kafka = values.get("kafka")
+    if not isinstance(kafka, dict):
+        return
+    strangers = [
+        key
+        for key, value in kafka.items()
+        if key not in KafkaSettings.model_fields and ("." in key or isinstance(value, dict))
+    ]
+    client = {name: value for key in strangers for name, value in _flatten(key, kafka.pop(key))}
+    if client:
+        kafka["client"] = client | kafka.get("client", {})
+
+
+def _flatten(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flatten(f"{prefix}.{key}", inner)
+    else:
+        yield prefix, str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _overlay(values: dict[str, Any], environ: Mapping[str, str]) -> tuple[dict[Place, str], list[str]]:
+    """Lay environment variables over `values`: which variable set what, and what went wrong."""
+    known = _variables()
+    origins: dict[Place, str] = {}
+    problems: list[str] = []
+    # Aliases come first, so that the full name wins where both are set.
+    for variable in sorted(environ, key=lambda name: name.startswith(PREFIX)):
+        name = ALIASES.get(variable, variable)
+        if not name.startswith(PREFIX):
+            continue
+        value: Any = environ[variable]
+        if name in known:
+            place, structured = known[name]
+            if structured:
+                try:
+                    value = json.loads(value)
+                except ValueError:
+                    problems.append(f"environment variable {variable}: expected a JSON object")
+                    continue
+        elif match := CLIENT_PROPERTY.fullmatch(name):
+            place = ("kafka", "client", match[1].lower().replace("_", "."))
+        else:
+            hint = _nearest(name, [*known, *ALIASES])
+            problems.append(f"environment variable {variable}: no such setting{hint}")
+            continue
+        _put(values, place, value)
+        origins[place] = f"environment variable {variable}"
+    return origins, problems
+
+
+def _variables() -> dict[str, tuple[Place, bool]]:
+    """The environment variable of every setting: its place, and whether it takes JSON."""
+    variables: dict[str, tuple[Place, bool]] = {}
+    for section, field in Settings.model_fields.items():
+        model = field.annotation
+        if isinstance(model, type) and issubclass(model, Section):
+            for key, inner in model.model_fields.items():
+                name = f"{PREFIX}{section}_{key}".upper()
+                variables[name] = ((section, key), get_origin(inner.annotation) is dict)
+        else:
+            variables[f"{PREFIX}{section}".upper()] = ((section,), False)
+    return variables
+
+
+def _put(values: dict[str, Any], place: Place, value: Any) -> None:
+    for name in place[:-1]:
+        inner = values.setdefault(name, {})
+        if not isinstance(inner, dict):  # a wrong file; validation names it
+            return
+        values = inner
+    values[place[-1]] = value
+
+
+def _explain(error: ValidationError, origins: dict[Place, str], path: Path, text: str) -> list[str]:
+    problems = []
+    for problem in error.errors(include_url=False):
+        place = tuple(str(part) for part in problem["loc"])
+        where = next(
+            (origins[place[:end]] for end in range(len(place), 0, -1) if place[:end] in origins),
+            _place_in_file(place, path, text),
+        )
+        if problem["type"] == "extra_forbidden":
+            problems.append(f"{where}: no such setting{_nearest(place[-1], _siblings(place))}")
+        else:
+            expected = problem["msg"].replace("Input should be", "expected")
+            shown = "" if _is_secret(place) else f", not {problem['input']!r}"
+            problems.append(f"{where}: {expected[:1].lower()}{expected[1:]}{shown}")
+    return problems
+
+
+def _siblings(place: Place) -> list[str]:
+    """The names that are known where an unknown one stands."""
+    model: Any = Settings
+    for name in place[:-1]:
+        model = model.model_fields[name].annotation
+    return list(model.model_fields)
+
+
+def _is_secret(place: Place) -> bool:
+    model: Any = Settings
+    for name in place:
+        field = model.model_fields.get(name)
+        if field is None or not field.repr:
+            return field is not None
+        model = field.annotation
+        if not (isinstance(model, type) and issubclass(model, Section)):
+            return False
+    return False
+
+
+def _place_in_file(place: Place, path: Path, text: str) -> str:
+    """Name a setting by file, line and key; TOML parsers keep no lines, so look for it."""
+    *tables, key = place
+    shown = f"[{'.'.join(tables)}] {key}" if tables else key
+    table: list[str] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[([\w.\"-]+)\]", line):
+            table = header[1].replace('"', "").split(".")
+            if table == list(place):
+                return f"{path}, line {number}: {shown}"
+        elif table == tables and re.match(rf"\s*\"?{re.escape(key)}\"?\s*=", line):
+            return f"{path}, line {number}: {shown}"
+    return f"{path}: {shown}"
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(sorted(known))}"

@@ -1,0 +1,1 @@
+"""One module a stream: a seeded simulation, adapters for recorded data, and a shared command line."""

@@ -1,0 +1,257 @@
+"""The command line and the loop that all producers share."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+import structlog
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from headwater.broker import ensure_broker, find_broker
+from headwater.contracts.base import Stream
+from headwater.kafka import client_config
+from headwater.settings import Settings, load_settings
+from headwater.topics import ensure_topics
+from producers.delivery import Delivery, encode
+from producers.pacing import at_event_time, at_rate, keep_pace
+from producers.replay import (
+    Format,
+    RawRecord,
+    Recorded,
+    Recording,
+    contract_format,
+    last_time,
+    replay,
+    shifted,
+    survey,
+)
+
+DELIVERY_PATIENCE_S = 120.0
+"""How long the end of the input waits for the last acknowledgements."""
+STOP_PATIENCE_S = 10.0
+"""The same after SIGTERM or SIGINT."""
+
+
+@dataclass(frozen=True)
+class StreamProducer:
+    """What a stream's module gives: its simulation (from a seed, or None) and the recorded formats it knows.
+
+    The contract's own field names are a format of every stream and need not be named.
+    """
+
+    stream: Stream
+    simulate: Callable[[int | None], Iterator[RawRecord]]
+    formats: tuple[Format, ...] = ()
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line, checked. `rate` is in records a second, infinite for `max`, None where none is given."""
+
+    source: str
+    paths: tuple[Path, ...]
+    rate: float | None
+    speed: float | None
+    count: int | None
+    seed: int | None
+    now: bool
+    as_recorded: bool
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What will be sent and when: due times in seconds from the start, records, and how many where that is known."""
+
+    dues: Iterable[float]
+    records: Iterator[RawRecord]
+    total: int | None
+
+
+class Stop:
+    """Set by SIGTERM and SIGINT. A second signal ends the process as if nobody had listened."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def __call__(self) -> bool:
+        return self.requested
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Listen to the signals within the block."""
+        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self.requested = True
+        signal.signal(number, signal.SIG_DFL)
+
+
+def run(producer: StreamProducer, arguments: Sequence[str] | None = None) -> int:
+    """A producer's main program; returns its exit code: 0, or 1 where messages were not delivered."""
+    options = parse(producer, arguments)
+    settings = load_settings()
+    feed = feed_of(producer, options, settings, datetime.now(UTC))
+    log = structlog.get_logger().bind(stream=producer.stream.name, source=options.source)
+    if feed.total == 0:
+        log.info("nothing to send", rows=0)
+        return 0
+    bootstrap = settings.kafka.bootstrap_servers or find_broker(settings) or ensure_broker(settings)
+    ensure_topics(settings, bootstrap, [producer.stream])
+    config = {"message.max.bytes": settings.kafka.max_message_bytes, **client_config(settings, bootstrap)}
+    delivery = Delivery(producer.stream.raw_topic, config)
+    stop = Stop()
+    started = time.monotonic()
+    with stop.listening():
+        send(producer.stream, feed, delivery, stop)
+        delivery.flush(STOP_PATIENCE_S if stop() else DELIVERY_PATIENCE_S)
+    seconds = time.monotonic() - started
+    undelivered = dict(delivery.errors)
+    log.info(
+        "stopped" if stop() else "done",
+        topic=delivery.topic,
+        broker=bootstrap,
+        sent=delivery.sent,
+        acknowledged=delivery.acknowledged,
+        undelivered=sum(undelivered.values()),
+        seconds=round(seconds, 3),
+        per_second=round(delivery.acknowledged / seconds, 1),
+        **({"errors": undelivered} if undelivered else {}),
+    )
+    return 1 if undelivered or delivery.is_dead else 0
+
+
+def send(stream: Stream, feed: Feed, delivery: Delivery, stop: Stop) -> None:
+    """Send a feed at its pace until it ends, `stop` is set, or the client is beyond repair."""
+    with _progress(stream, feed.total) as advance:
+
+        def send_one(record: RawRecord) -> None:
+            key = record.get(stream.key)
+            delivery.send(None if key is None else str(key), encode(record))
+            advance()
+
+        def sleep(seconds: float) -> None:
+            delivery.poll()
+            time.sleep(seconds)
+
+        keep_pace(
+            feed.dues,
+            feed.records,
+            send_one,
+            clock=time.monotonic,
+            sleep=sleep,
+            stopped=lambda: stop() or delivery.is_dead,
+        )
+
+
+def feed_of(producer: StreamProducer, options: Options, settings: Settings, now: datetime) -> Feed:
+    """What the options ask for. `now` (aware) is the time that `--now` moves the last record to."""
+    if options.source == "replay":
+        feed = _replay_feed(producer, options, now)
+    else:
+        rate = options.rate or getattr(settings, producer.stream.name).rate
+        feed = Feed(at_rate(rate), producer.simulate(options.seed), None)
+    if options.count is None:
+        return feed
+    total = options.count if feed.total is None else min(options.count, feed.total)
+    return Feed(feed.dues, itertools.islice(feed.records, options.count), total)
+
+
+def _replay_feed(producer: StreamProducer, options: Options, now: datetime) -> Feed:
+    formats = (*producer.formats, contract_format(producer.stream))
+    recordings: list[Recording] = [survey(path, formats) for path in options.paths]
+    recorded: Iterator[Recorded] = replay(recordings, as_recorded=options.as_recorded)
+    last = last_time(recordings, options.count, as_recorded=options.as_recorded)
+    if options.now and last is not None:
+        recorded = shifted(recorded, now - last, f"{int(now.timestamp() * 1e6):x}")
+    total = sum(map(len, recordings))
+    if options.speed is None:
+        return Feed(at_rate(options.rate or math.inf), (r.record for r in recorded), total)
+    recorded, ahead = itertools.tee(recorded)
+    return Feed(at_event_time((r.time_us for r in ahead), options.speed), (r.record for r in recorded), total)
+
+
+def parse(producer: StreamProducer, arguments: Sequence[str] | None = None) -> Options:
+    """The command line; ends the process with exit code 2 and a message where it makes no sense."""
+    name = producer.stream.name
+    parser = argparse.ArgumentParser(prog=f"python -m producers.{name}", description=producer.stream.description)
+    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="recorded files, plain or .gz")
+    parser.add_argument(
+        "--source", choices=("simulate", "replay"), help="default: replay where a PATH is given, else simulate"
+    )
+    parser.add_argument(
+        "--rate", type=_rate, metavar="N|max", help="records a second (replay: max; simulate: the settings' rate)"
+    )
+    parser.add_argument("--speed", type=_positive, metavar="X", help="replay: X times as fast as recorded")
+    parser.add_argument("--count", type=_count, metavar="N", help="stop after N records")
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="simulate: the same sales under the same ids; repeats of them count once"
+    )
+    parser.add_argument("--now", action="store_true", help="replay: shift times so that the last is now, with new ids")
+    parser.add_argument("--as-recorded", action="store_true", help="replay: in the file's order, not by event time")
+    given = parser.parse_intermixed_args(arguments)
+    source = given.source or ("replay" if given.paths else "simulate")
+    if source == "replay" and not given.paths:
+        parser.error("--source replay needs a PATH")
+    if source != "replay":
+        for_replay = {"a PATH": given.paths, "--speed": given.speed, "--as-recorded": given.as_recorded}
+        for option in (option for option, value in for_replay.items() if value):
+            parser.error(f"{option} is for --source replay, not {source}")
+    if given.rate is not None and given.speed is not None:
+        parser.error("--rate and --speed are two ways to set the pace: give one")
+    return Options(
+        source=source,
+        paths=tuple(given.paths),
+        rate=given.rate,
+        speed=given.speed,
+        count=given.count,
+        seed=given.seed,
+        now=given.now,
+        as_recorded=given.as_recorded,
+    )
+
+
+def _rate(text: str) -> float:
+    return math.inf if text == "max" else _positive(text)
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, not {text}")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"expected 0 or more, not {text}")
+    return value
+
+
+@contextmanager
+def _progress(stream: Stream, total: int | None) -> Iterator[Callable[[], None]]:
+    """A bar on the terminal where a person watches and the end is known; gives what to call at each record."""
+    console = Console(stderr=True)
+    if total is None or not console.is_terminal:
+        yield lambda: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(stream.name, total=total)
+        yield lambda: progress.advance(task)

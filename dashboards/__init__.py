@@ -1,0 +1,1 @@
+"""The dashboard: Kafka to bounded memory to the browser, pushed."""

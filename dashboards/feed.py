@@ -1,0 +1,191 @@
+"""Kafka to bounded memory: one background thread, a consumer with assigned partitions, no group.
+
+Every dashboard process needs the whole of every topic, so there is nothing for a group to share out, and
+nothing is committed: a start reads the processed and status topics from their beginning (they are compacted)
+and the live and rejected ones from a little before their end.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Message as KafkaMessage
+
+from dashboards.hub import Hub
+from dashboards.state import KEEP_LIVE, STATUS_TOPIC, FeedState, Health, Link, Message
+from headwater.contracts import Stream
+from headwater.errors import HeadwaterError
+
+log = structlog.get_logger(__name__)
+
+POLL_SECONDS = 0.05
+DRAIN = 1_000
+"""Messages taken in one go, before anybody is told: bounds what a reload of a big topic holds up."""
+PUBLISH_SECONDS = 0.1
+IDLE_PUBLISH_SECONDS = 1.0
+"""Also without news: ages and rates move on."""
+CHECK_SECONDS = 2.0
+"""How often the broker is asked which topics there are, which is also how its loss is noticed."""
+RETRY_SECONDS = 1.0
+TIMEOUT_SECONDS = 5.0
+
+CONSUMER = {
+    "group.id": "headwater-dashboard",  # asked for by the client; never joined, since partitions are assigned
+    "enable.auto.commit": False,
+    "auto.offset.reset": "earliest",
+    "fetch.wait.max.ms": 100,
+    "queued.max.messages.kbytes": 16_384,
+    "reconnect.backoff.max.ms": 1_000,
+    "log_level": 2,  # its own lines about a broker that is down would fill the log; ours say it once
+}
+
+
+class Feed:
+    """Reads into a :class:`FeedState` and publishes snapshots of it to a :class:`Hub`."""
+
+    def __init__(
+        self,
+        streams: Mapping[str, Stream],
+        hub: Hub,
+        find: Callable[[], str | None],
+        config: Callable[[str], Mapping[str, object]],
+        stale_after: float = 30.0,
+    ) -> None:
+        self._hub = hub
+        self._find = find
+        self._config = config
+        self._state = FeedState(streams, stale_after)
+        self._from_start = {s.processed_topic for s in streams.values()} | {STATUS_TOPIC}
+        self._topics = self._from_start | {
+            topic for s in streams.values() for topic in (s.live_topic, s.rejected_topic)
+        }
+        self._positions: dict[tuple[str, int], int] = {}
+        self._known_end: dict[tuple[str, int], int] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
+        self._published = 0.0
+        self._pending = False
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout: float = 3.0) -> None:
+        self._stopping.set()
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._look_for_broker()
+            except (HeadwaterError, KafkaException, OSError, ValueError) as error:
+                self._lost(_first_line(error))
+            except Exception as error:
+                # The thread must outlive its bugs: a page that stands still without a word is worse.
+                log.exception("feed_failed")
+                self._lost(f"{type(error).__name__}: {_first_line(error)}")
+            self._stopping.wait(RETRY_SECONDS)
+
+    def _look_for_broker(self) -> None:
+        bootstrap = self._find()
+        if bootstrap is None:
+            self._lost("no broker is running; `make demo` starts everything")
+            return
+        consumer = Consumer({**self._config(bootstrap), **CONSUMER})
+        try:
+            self._consume(consumer, bootstrap)
+        finally:
+            consumer.close()
+
+    def _consume(self, consumer: Consumer, bootstrap: str) -> None:
+        """Until told to stop, or until the broker is gone and may come back under another address."""
+        assigned: set[tuple[str, int]] = set()
+        checked = float("-inf")
+        while not self._stopping.is_set():
+            now = time.time()
+            if now - checked >= CHECK_SECONDS:
+                checked = now
+                self._assign(consumer, assigned)
+                self._connected(bootstrap)
+            dirty = False
+            if (message := consumer.poll(POLL_SECONDS)) is not None:
+                dirty = self._apply([message, *consumer.consume(DRAIN, timeout=0)])
+            self._publish(dirty)
+
+    def _assign(self, consumer: Consumer, assigned: set[tuple[str, int]]) -> None:
+        """Take up partitions that have appeared. Raises when the broker does not answer."""
+        topics = consumer.list_topics(timeout=TIMEOUT_SECONDS).topics
+        places = {(name, partition) for name in self._topics & topics.keys() for partition in topics[name].partitions}
+        fresh = [self._start(consumer, *place) for place in sorted(places - assigned)]
+        if fresh:
+            consumer.incremental_assign(fresh)
+            assigned |= places
+
+    def _start(self, consumer: Consumer, topic: str, partition: int) -> TopicPartition:
+        """Where to begin: where we were, or at the topic's beginning, or a little before its end."""
+        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT_SECONDS)
+        place = (topic, partition)
+        position = self._positions.get(place)
+        if position is None or not low <= position <= high:
+            self._known_end[place] = high
+            position = low if topic in self._from_start else max(low, high - KEEP_LIVE)
+        return TopicPartition(topic, partition, position)
+
+    def _apply(self, messages: Iterable[KafkaMessage]) -> bool:
+        now = time.time()
+        applied = False
+        for raw in messages:
+            if (error := raw.error()) is not None:
+                if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART or error.fatal():
+                    raise KafkaException(error)
+                continue
+            message = _message(raw, now, self._known_end)
+            self._positions[message.topic, message.partition] = message.offset + 1
+            self._state.apply(message)
+            applied = True
+        return applied
+
+    def _connected(self, bootstrap: str) -> None:
+        if self._state.link.health is not Health.LIVE:
+            log.info("connected", bootstrap=bootstrap)
+        self._state.link = Link(Health.LIVE, "", bootstrap)
+
+    def _lost(self, error: str) -> None:
+        if self._stopping.is_set():
+            return
+        if error != self._state.link.error:
+            log.warning("cannot_connect", error=error)
+        self._state.link = Link(Health.CANNOT_CONNECT, error)
+        self._publish(True)
+
+    def _publish(self, dirty: bool) -> None:
+        now = time.time()
+        since = now - self._published
+        if since >= (PUBLISH_SECONDS if dirty or self._pending else IDLE_PUBLISH_SECONDS):
+            self._published, self._pending = now, False
+            self._hub.publish(self._state.snapshot(now))
+        else:
+            self._pending = self._pending or dirty
+
+
+def _message(raw: KafkaMessage, now: float, known_end: Mapping[tuple[str, int], int]) -> Message:
+    # The client types all three as optional, as they are in a message that was not sent yet.
+    topic, partition, offset = raw.topic() or "", raw.partition() or 0, raw.offset() or 0
+    return Message(
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        key=raw.key(),
+        value=raw.value(),
+        received_at=now,
+        history=offset < known_end.get((topic, partition), 0),
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    if isinstance(error, KafkaException) and error.args and isinstance(error.args[0], KafkaError):
+        return str(error.args[0].str())
+    return (str(error) or type(error).__name__).splitlines()[0]

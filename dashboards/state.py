@@ -1,0 +1,424 @@
+"""What the dashboard remembers of a stream: reducers over Kafka messages, without Kafka.
+
+Everything is bounded: records by number, windows by number, samples by age. A message is applied by
+:meth:`FeedState.apply`; :meth:`FeedState.snapshot` gives an immutable picture for the pages and the API.
+Time always comes in as an argument (seconds since 1970), so that a test can move it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from itertools import islice
+from types import MappingProxyType
+from typing import Any
+
+import orjson
+import structlog
+
+from headwater.contracts import Stream
+
+log = structlog.get_logger(__name__)
+
+STATUS_TOPIC = "headwater_status"
+
+KEEP_LIVE = 500
+KEEP_REJECTED = 200
+KEEP_WINDOWS = 20_000
+"""Rows of one windowed table: two weeks of minutes, or ten categories over a day and a half."""
+KEEP_POSITIONS = 50_000
+"""Positions remembered to tell a repeat after a crash: 50 s at 1,000 records/s beyond the checkpoint's 30 s."""
+SAMPLE_SECONDS = 60.0
+SAMPLE_LIMIT = 5_000
+SPARK_SECONDS = 120
+STATUS_SILENCE_SECONDS = 90.0
+"""A query that has not reported for this long is not believed to be running."""
+
+Row = Mapping[str, Any]
+
+
+class Health(StrEnum):
+    """What can be said of a stream, or of the feed as a whole."""
+
+    CONNECTING = "connecting"
+    CANNOT_CONNECT = "cannot connect"
+    NO_DATA = "connected, no data yet"
+    LIVE = "live"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A Kafka message as the feed hands it on; ``history`` was in the topic before the feed came."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    received_at: float
+    history: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Seconds from the record's arrival in Kafka to its arrival here, over the last minute."""
+
+    p50: float | None = None
+    p99: float | None = None
+    samples: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The feed's connection to the broker."""
+
+    health: Health = Health.CONNECTING
+    error: str = ""
+    bootstrap: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryStatus:
+    """What a query last said of itself."""
+
+    query: str
+    streams: tuple[str, ...]
+    state: str
+    at: float
+    input_rows_per_second: float | None
+    batch_ms: float | None
+    batch_id: int | None
+    lag: int | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamView:
+    """A stream at one moment. Records and rejects come newest first."""
+
+    name: str
+    health: Health
+    age: float | None
+    rate_10: float
+    rate_60: float
+    spark: tuple[int, ...]
+    live: tuple[Row, ...]
+    live_count: int
+    rejected: tuple[Row, ...]
+    rejected_count: int
+    duplicates: int | None
+    late: int | None
+    live_latency: Latency
+    aggregate_latency: Latency
+    tables: Mapping[str, Mapping[str, Row]]
+    versions: Mapping[str, int]
+
+    def table(self, kind: str) -> Mapping[str, Row]:
+        return self.tables.get(kind, {})
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All of it at one moment."""
+
+    at: float
+    link: Link
+    streams: Mapping[str, StreamView]
+    queries: tuple[QueryStatus, ...]
+
+    def lag(self, stream: str) -> int | None:
+        """How far the query that feeds the screen is behind; the live one where there is one."""
+        lags = {q.query: q.lag for q in self.queries if stream in q.streams and q.lag is not None}
+        live = [lag for name, lag in lags.items() if name.startswith("live")]
+        return max(live or lags.values(), default=None)
+
+
+def seconds_of(text: Any) -> float | None:
+    """An ISO 8601 time as seconds since 1970; none where it is not one."""
+    if not isinstance(text, str):
+        return None
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return None
+
+
+class Samples:
+    """Latencies of the last minute, bounded in number."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, float]] = deque(maxlen=SAMPLE_LIMIT)
+        self._computed = (0.0, Latency())
+
+    def add(self, now: float, latency: float) -> None:
+        self._samples.append((now, max(latency, 0.0)))
+
+    def latency(self, now: float) -> Latency:
+        """Sorted once a second at most: a snapshot is taken ten times as often."""
+        if now - self._computed[0] >= 1.0:
+            self._computed = (now, self._compute(now))
+        return self._computed[1]
+
+    def _compute(self, now: float) -> Latency:
+        while self._samples and self._samples[0][0] < now - SAMPLE_SECONDS:
+            self._samples.popleft()
+        ordered = sorted(latency for _, latency in self._samples)
+        if not ordered:
+            return Latency()
+        last = len(ordered) - 1
+        return Latency(p50=ordered[round(last * 0.5)], p99=ordered[round(last * 0.99)], samples=len(ordered))
+
+
+class Rate:
+    """Records by whole second, over the last two minutes."""
+
+    def __init__(self) -> None:
+        self._seconds: deque[tuple[int, int]] = deque(maxlen=SPARK_SECONDS + 2)
+
+    def add(self, now: float) -> None:
+        second = int(now)
+        if self._seconds and self._seconds[-1][0] == second:
+            self._seconds[-1] = (second, self._seconds[-1][1] + 1)
+        else:
+            self._seconds.append((second, 1))
+
+    def per_second(self, now: float, span: int) -> float:
+        """Mean over the last whole seconds; the unfinished second is left out."""
+        end = int(now)
+        return sum(count for second, count in self._seconds if end - span <= second < end) / span
+
+    def spark(self, now: float) -> tuple[int, ...]:
+        counts = dict(self._seconds)
+        end = int(now)
+        return tuple(counts.get(second, 0) for second in range(end - SPARK_SECONDS, end))
+
+
+def replaces(new: Row, held: Row | None) -> bool:
+    """The reader's rule: the row that includes more wins; between equals the archive's word is final."""
+    if held is None:
+        return True
+    new_as_of, held_as_of = seconds_of(new.get("as_of")) or 0.0, seconds_of(held.get("as_of")) or 0.0
+    if new_as_of != held_as_of:
+        return new_as_of > held_as_of
+    return new.get("source") == "archive" or held.get("source") != "archive"
+
+
+@dataclass
+class TableState:
+    """The newest row of each key; of a windowed table only the newest windows."""
+
+    windowed: bool
+    limit: int = KEEP_WINDOWS
+    rows: dict[str, Row] = field(default_factory=dict)
+    version: int = 0
+    _frozen: tuple[int, Mapping[str, Row]] = (-1, MappingProxyType({}))
+
+    def put(self, key: str, row: Row) -> bool:
+        if not replaces(row, self.rows.get(key)):
+            return False
+        self.rows[key] = row
+        self.version += 1
+        if self.windowed and len(self.rows) > self.limit * 1.1:
+            # Keys begin with the window's start in ISO 8601, which sorts as text; trimmed a tenth at a time.
+            self.rows = {k: self.rows[k] for k in sorted(self.rows)[-self.limit :]}
+        return True
+
+    def drop(self, key: str) -> None:
+        if self.rows.pop(key, None) is not None:
+            self.version += 1
+
+    def freeze(self) -> Mapping[str, Row]:
+        """A picture of the rows that later changes leave alone; copied only when there were any."""
+        if self._frozen[0] != self.version:
+            self._frozen = (self.version, MappingProxyType(dict(self.rows)))
+        return self._frozen[1]
+
+
+class StreamState:
+    """What is remembered of one stream."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self._live: deque[Row] = deque(maxlen=KEEP_LIVE)
+        self._rejected: deque[Row] = deque(maxlen=KEEP_REJECTED)
+        self._seen: OrderedDict[tuple[Any, ...], None] = OrderedDict()
+        self._tables = {table.name: TableState(table.windowed) for table in stream.tables}
+        self._rate = Rate()
+        self._live_latency = Samples()
+        self._aggregate_latency = Samples()
+        self._live_count = 0
+        self._rejected_count = 0
+        self._archive: Row = {}
+        self._last_data: float | None = None
+
+    @property
+    def live(self) -> Sequence[Row]:
+        """The latest records, oldest first."""
+        return self._live
+
+    def apply_live(self, message: Message) -> None:
+        row = _parse(message)
+        if row is None or self._is_repeat(_position(row, message)):
+            return
+        arrived = seconds_of(row.get("kafka_timestamp"))
+        self._live.append(row)
+        self._live_count += 1
+        self._moved(arrived if message.history and arrived else message.received_at)
+        if not message.history:
+            self._rate.add(message.received_at)
+            if arrived:
+                self._live_latency.add(message.received_at, message.received_at - arrived)
+
+    def apply_rejected(self, message: Message) -> None:
+        row = _parse(message)
+        if row is None or self._is_repeat(("rejected", *_position(row, message))):
+            return
+        self._rejected.append(row)
+        self._rejected_count += 1
+
+    def apply_processed(self, message: Message) -> None:
+        kind, separator, key = (message.key or b"").decode(errors="replace").partition(":")
+        table = self._tables.get(kind)
+        if table is None or not separator:
+            return
+        if not message.value:
+            table.drop(key)
+            return
+        row = _parse(message)
+        if row is None or not table.put(key, row):
+            return
+        as_of = seconds_of(row.get("as_of"))
+        if message.history:
+            self._moved(as_of)
+        elif row.get("source") == "aggregate":
+            self._moved(message.received_at)
+            if as_of:
+                self._aggregate_latency.add(message.received_at, message.received_at - as_of)
+
+    def apply_status(self, row: Row) -> None:
+        """Counts that only the archive knows."""
+        self._archive = row
+
+    def _is_repeat(self, position: tuple[Any, ...]) -> bool:
+        if position in self._seen:
+            return True
+        self._seen[position] = None
+        if len(self._seen) > KEEP_POSITIONS:
+            self._seen.popitem(last=False)
+        return False
+
+    def _moved(self, at: float | None) -> None:
+        if at is not None:
+            self._last_data = max(at, self._last_data or 0.0)
+
+    def view(self, now: float, link: Link, stale_after: float) -> StreamView:
+        age = None if self._last_data is None else max(now - self._last_data, 0.0)
+        return StreamView(
+            name=self.stream.name,
+            health=_health(link, age, stale_after),
+            age=age,
+            rate_10=self._rate.per_second(now, 10),
+            rate_60=self._rate.per_second(now, 60),
+            spark=self._rate.spark(now),
+            live=tuple(islice(reversed(self._live), KEEP_LIVE)),
+            live_count=self._live_count,
+            rejected=tuple(reversed(self._rejected)),
+            rejected_count=max(self._rejected_count, int(self._archive.get("rejected") or 0)),
+            duplicates=self._archive.get("duplicates"),
+            late=self._archive.get("late"),
+            live_latency=self._live_latency.latency(now),
+            aggregate_latency=self._aggregate_latency.latency(now),
+            tables={name: table.freeze() for name, table in self._tables.items()},
+            versions={name: table.version for name, table in self._tables.items()},
+        )
+
+
+class FeedState:
+    """All streams and the queries that feed them."""
+
+    def __init__(self, streams: Mapping[str, Stream], stale_after: float = 30.0) -> None:
+        self.streams = {name: StreamState(stream) for name, stream in streams.items()}
+        self.queries: dict[str, QueryStatus] = {}
+        self.link = Link()
+        self._stale_after = stale_after
+        self._reducers = {
+            topic: reducer
+            for state in self.streams.values()
+            for topic, reducer in (
+                (state.stream.live_topic, state.apply_live),
+                (state.stream.processed_topic, state.apply_processed),
+                (state.stream.rejected_topic, state.apply_rejected),
+            )
+        } | {STATUS_TOPIC: self._apply_status}
+
+    def apply(self, message: Message) -> None:
+        self._reducers[message.topic](message)
+
+    def _apply_status(self, message: Message) -> None:
+        kind, _, name = (message.key or b"").decode(errors="replace").partition(":")
+        row = _parse(message) if message.value else None
+        if kind == "stream" and row is not None and name in self.streams:
+            self.streams[name].apply_status(row)
+        elif kind == "query" and row is not None:
+            self.queries[name] = QueryStatus(
+                query=name,
+                streams=tuple(row.get("streams") or ()),
+                state=str(row.get("state", "")),
+                at=seconds_of(row.get("at")) or 0.0,
+                input_rows_per_second=row.get("input_rows_per_second"),
+                batch_ms=row.get("batch_ms"),
+                batch_id=row.get("batch_id"),
+                lag=row.get("lag"),
+                message=str(row.get("message") or ""),
+            )
+        elif kind == "query":
+            self.queries.pop(name, None)
+
+    def snapshot(self, now: float) -> Snapshot:
+        return Snapshot(
+            at=now,
+            link=self.link,
+            streams={name: state.view(now, self.link, self._stale_after) for name, state in self.streams.items()},
+            queries=tuple(sorted(self.queries.values(), key=lambda query: query.query)),
+        )
+
+
+def silent(query: QueryStatus, now: float) -> bool:
+    """It says it runs, and has not said so for too long: killed, most likely."""
+    return query.state == "running" and now - query.at > STATUS_SILENCE_SECONDS
+
+
+def _health(link: Link, age: float | None, stale_after: float) -> Health:
+    if link.health in (Health.CONNECTING, Health.CANNOT_CONNECT):
+        return link.health
+    if age is None:
+        return Health.NO_DATA
+    return Health.LIVE if age <= stale_after else Health.STOPPED
+
+
+def _position(row: Row, message: Message) -> tuple[Any, ...]:
+    """Where the raw record stood; of a message that does not say, where the message itself stands."""
+    if row.get("offset") is None:
+        return message.topic, message.partition, message.offset
+    return row.get("topic"), row.get("partition"), row.get("offset")
+
+
+def _parse(message: Message) -> dict[str, Any] | None:
+    """The value as an object. Ours are always one, so anything else is somebody else's and only logged."""
+    try:
+        row = orjson.loads(message.value or b"")
+    except orjson.JSONDecodeError:
+        row = None
+    if isinstance(row, dict):
+        return row
+    log.warning("not_an_object", topic=message.topic, partition=message.partition, offset=message.offset)
+    return None
+
+
+def newest(rows: Mapping[str, Row]) -> Iterator[Row]:
+    """The rows of a windowed table, newest window first."""
+    return (rows[key] for key in sorted(rows, reverse=True))

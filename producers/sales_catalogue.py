@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from decimal import Decimal
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -29,10 +30,11 @@ class Store(NamedTuple):
 
 def products() -> list[Product]:
     """The range, with prices in EUR. `most_units`: what one line holds at most."""
+    numbers = itertools.count(1001)
     return [
-        Product(f"{category[:3].upper()}-{number:03d}", name, category, Decimal(price), popularity, most_units)
+        Product(f"E{next(numbers)}", name, category, Decimal(price), popularity, most_units)
         for category, most_units, lines in _RANGE
-        for number, (name, price, popularity) in enumerate(lines, start=1)
+        for name, price, popularity in lines
     ]
 
 

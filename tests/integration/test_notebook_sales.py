@@ -1,0 +1,148 @@
+"""notebooks/sales.ipynb runs from top to bottom: on small tables, on none, and with what is nasty in them."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+from nbclient import NotebookClient
+
+from headwater.contracts.base import FieldSpec, Kind, Rejected, fields_of, records_row
+from headwater.contracts.sales import SALES
+from headwater.settings import Settings
+
+NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "sales.ipynb"
+START = datetime(2010, 12, 1, 8, 26, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+ARROW = {
+    Kind.TEXT: pa.string(),
+    Kind.WHOLE: pa.int64(),
+    Kind.MONEY: pa.decimal128(18, 4),
+    Kind.BOOLEAN: pa.bool_(),
+    Kind.TIME: pa.timestamp("us", tz="UTC"),
+    Kind.TEXTS: pa.list_(pa.string()),
+}
+
+
+def sale(offset: int, product: str, quantity: int, price: str, **fields: Any) -> dict[str, Any]:
+    return {
+        "event_id": f"e{offset}",
+        "event_time": START + offset * MINUTE,
+        "product": product,
+        "quantity": quantity,
+        "price": Decimal(price),
+        "flags": [],
+        "topic": SALES.raw_topic,
+        "partition": 0,
+        "offset": offset,
+        "kafka_timestamp": START,
+        "processed_at": START,
+    } | fields
+
+
+RECORDS = [
+    sale(0, "TV", 1, "499.0000", order_id="a", category="Televisions", country="France"),
+    sale(1, "cable", 3, "9.9000", order_id="a", category="Accessories", country="France"),
+    sale(2, "cable", -1, "9.9000", order_id="b", category="Accessories"),
+    sale(3, "sample", 1, "0.0000", flags=["event_time", "country"], extra='{"loyalty": 12}'),
+    sale(4, "TV", 1, "499.0000", event_id="e0"),  # a repeat: counts once
+]
+REJECTED = [
+    {
+        "stream": "sales",
+        "reasons": ["missing:product", "type:quantity"],
+        "raw": "{}",
+        "topic": SALES.raw_topic,
+        "partition": 1,
+        "offset": 0,
+        "kafka_timestamp": START,
+        "rejected_at": START,
+    }
+]
+TOTALS = [
+    {"product": "TV", "quantity": 1, "revenue": Decimal("499.0000"), "orders": 1, "returns": 0},
+    {"product": "cable", "quantity": 2, "revenue": Decimal("19.8000"), "orders": 1, "returns": 1},
+    {"product": "sample", "quantity": 1, "revenue": Decimal("0.0000"), "orders": 1, "returns": 0},
+]
+MINUTES = [
+    {
+        "window_start": START + n * MINUTE,
+        "window_end": START + (n + 1) * MINUTE,
+        "is_final": n == 0,
+        "orders": 1,
+        "units": 1,
+        "revenue": Decimal(10 + n),
+        "average_order_value": Decimal(10 + n),
+    }
+    for n in range(2)
+]
+COUNTRIES = [
+    {"country": name, "quantity": 2, "revenue": Decimal("259.4000"), "orders": 1, "returns": 0}
+    for name in ("France", "unknown")
+]
+
+
+def write_tables(home: Path, **tables: list[dict[str, Any]]) -> None:
+    specs: dict[str, tuple[FieldSpec, ...]] = {t.name: t.fields for t in SALES.tables}
+    specs |= {"records": fields_of(records_row(SALES)), "rejected": fields_of(Rejected)}
+    for name, rows in tables.items():
+        schema = pa.schema([(field.name, ARROW[field.kind]) for field in specs[name]])
+        path = Settings(home=home).delta(SALES.name, name)
+        write_deltalake(str(path), pa.Table.from_pylist(rows, schema=schema))
+
+
+@pytest.fixture
+def run_notebook(tmp_path, monkeypatch):
+    """Execute the notebook on the tables given; gives each code cell's outputs as text, by the cell's id."""
+
+    def run(**tables: list[dict[str, Any]]) -> dict[str, str]:
+        monkeypatch.setenv("HEADWATER_HOME", str(tmp_path))
+        monkeypatch.delenv("HEADWATER_TEST_DATA", raising=False)
+        write_tables(tmp_path, **tables)
+        notebook = nbformat.read(NOTEBOOK, as_version=4)
+        NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+        return {cell.id: str(cell.outputs) for cell in notebook.cells if cell.cell_type == "code"}
+
+    return run
+
+
+CHARTS = {"minute", "top", "countries", "basket", "returns", "price", "rhythm", "reasons", "flags"}
+
+
+def test_it_draws_what_the_tables_hold(run_notebook):
+    outputs = run_notebook(
+        records=RECORDS,
+        rejected=REJECTED,
+        totals=TOTALS,
+        per_minute=MINUTES,
+        by_country=COUNTRIES,
+        per_minute_category=[],
+    )
+
+    assert "records 518.8000   totals 518.8000   difference 0.0000" in outputs["check"]
+    assert {cell for cell in CHARTS if "no data yet" in outputs[cell]} == set()
+    assert "missing:product" in outputs["reasons"]
+    assert "1 of 3 lines sold are free of charge" in outputs["free"]
+
+
+def test_it_is_friendly_before_there_is_any_data(run_notebook):
+    outputs = run_notebook()
+
+    assert {cell for cell in CHARTS if "no data yet" in outputs[cell]} == CHARTS
+
+
+def test_it_copes_with_tables_that_hold_only_what_was_rejected(run_notebook):
+    outputs = run_notebook(records=[], rejected=REJECTED)
+
+    assert {cell for cell in CHARTS if "no data yet" not in outputs[cell]} == {"reasons"}
+
+
+def test_it_is_committed_without_outputs():
+    for cell in nbformat.read(NOTEBOOK, as_version=4).cells:
+        assert cell.get("outputs", []) == []
+        assert cell.get("execution_count") is None

@@ -142,7 +142,13 @@ def _hash(*files: Path) -> str:
 def _run(*command: str | Path, hint: str) -> str:
     """Run a command; on failure show the last of what it said, and the way out."""
     done = subprocess.run(
-        command, cwd=REPOSITORY, env=_environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command,
+        check=False,
+        cwd=REPOSITORY,
+        env=_environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     if done.returncode != 0:
         tail = "\n".join(f"  | {line}" for line in done.stdout.strip().splitlines()[-15:])

@@ -1,0 +1,126 @@
+"""The topics of a stream, created with their partitions and configuration.
+
+An existing topic is left as it is: on somebody's cluster its configuration is theirs.
+"""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from headwater.errors import BrokerError
+from headwater.kafka import ENVELOPE, client_config
+from headwater.settings import Settings
+
+STATUS_TOPIC = "headwater_status"
+TIMEOUT_SECONDS = 30.0
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+# The smallest segment a broker allows is 1 MB.
+COMPACTED_SEGMENT_BYTES = 4 * 1024 * 1024
+
+
+class StreamTopics(Protocol):
+    """What is asked of a stream here: the names of its topics."""
+
+    @property
+    def raw_topic(self) -> str: ...
+    @property
+    def live_topic(self) -> str: ...
+    @property
+    def processed_topic(self) -> str: ...
+    @property
+    def rejected_topic(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class TopicSpec:
+    """A topic as it is created."""
+
+    name: str
+    partitions: int
+    config: dict[str, str] = field(default_factory=dict)
+
+
+def stream_topics(settings: Settings, stream: StreamTopics) -> list[TopicSpec]:
+    """A stream's raw, live, rejected and processed topics."""
+    kafka = settings.kafka
+    kept = {"retention.ms": str(kafka.retention_hours * HOUR_MS)}
+    derived = {"max.message.bytes": str(kafka.max_message_bytes * ENVELOPE)}
+    raw = {
+        "max.message.bytes": str(kafka.max_message_bytes),
+        # A producer can set its own time; watermarks and lag need one that nobody can.
+        "message.timestamp.type": "LogAppendTime",
+    }
+    # Only closed segments are compacted, so they are small and short: who starts late reads little.
+    compacted = {
+        "cleanup.policy": "compact",
+        "segment.bytes": str(COMPACTED_SEGMENT_BYTES),
+        "segment.ms": str(5 * MINUTE_MS),
+        "min.cleanable.dirty.ratio": "0.1",
+        "delete.retention.ms": str(HOUR_MS),
+    }
+    configs = {
+        stream.raw_topic: raw | kept,
+        stream.live_topic: derived | kept,
+        stream.rejected_topic: derived | kept,
+        stream.processed_topic: derived | compacted,
+    }
+    return [TopicSpec(name, kafka.partitions_of(name), config) for name, config in configs.items()]
+
+
+def status_topic() -> TopicSpec:
+    """What the jobs say of themselves; only the last of it matters."""
+    return TopicSpec(STATUS_TOPIC, 1, {"retention.ms": str(HOUR_MS), "segment.ms": str(10 * MINUTE_MS)})
+
+
+def ensure_topics(settings: Settings, bootstrap: str, streams: Iterable[StreamTopics]) -> list[str]:
+    """Create what is missing of the streams' topics and the status topic; return their names.
+
+    Returns when every topic has a leader for each partition, so that a job which starts now sees
+    all partitions.
+    """
+    specs = [status_topic(), *(spec for stream in streams for spec in stream_topics(settings, stream))]
+    admin = AdminClient({**client_config(settings, bootstrap), "log_level": "0"})
+    try:
+        existing = admin.list_topics(timeout=TIMEOUT_SECONDS).topics
+        missing = [spec for spec in specs if spec.name not in existing]
+        if missing:
+            _create(admin, missing)
+            _await_leaders(admin, {spec.name for spec in missing})
+    except KafkaException as error:
+        raise BrokerError(f"the broker at {bootstrap} refused to create topics: {_text(error)}") from error
+    return [spec.name for spec in missing]
+
+
+def _create(admin: AdminClient, specs: list[TopicSpec]) -> None:
+    # Replication is the broker's default: one on a laptop, what the operators chose on a cluster.
+    topics = [NewTopic(spec.name, spec.partitions, replication_factor=-1, config=spec.config) for spec in specs]
+    for future in admin.create_topics(topics, request_timeout=TIMEOUT_SECONDS).values():
+        try:
+            future.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another process was first
+                raise
+
+
+def _await_leaders(admin: AdminClient, names: set[str]) -> None:
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        topics = admin.list_topics(timeout=TIMEOUT_SECONDS).topics
+        found = [topics[name] for name in names & topics.keys()]
+        if len(found) == len(names) and all(
+            topic.partitions and all(partition.leader >= 0 for partition in topic.partitions.values())
+            for topic in found
+        ):
+            return
+        time.sleep(0.05)
+    raise BrokerError(f"the broker created {', '.join(sorted(names))} but named no leader in {TIMEOUT_SECONDS:.0f} s")
+
+
+def _text(error: KafkaException) -> str:
+    detail = error.args[0]
+    return detail.str() if isinstance(detail, KafkaError) else str(detail)

@@ -51,7 +51,7 @@ class Feed:
         self,
         streams: Mapping[str, Stream],
         hub: Hub,
-        find: Callable[[], str | None],
+        find: Callable[[], str],
         config: Callable[[str], Mapping[str, object]],
         stale_after: float = 30.0,
     ) -> None:
@@ -91,9 +91,6 @@ class Feed:
 
     def _look_for_broker(self) -> None:
         bootstrap = self._find()
-        if bootstrap is None:
-            self._lost("no broker is running; `make demo` starts everything")
-            return
         consumer = Consumer({**self._config(bootstrap), **CONSUMER})
         try:
             self._consume(consumer, bootstrap)

@@ -46,10 +46,12 @@ class Kpis:
 
 
 def window_start(row: Row) -> datetime:
+    """When a row's window begins."""
     return datetime.fromisoformat(row["window_start"])
 
 
 def sum_of(row: Row) -> Sum:
+    """A minute's row as numbers."""
     return Sum(Decimal(row["revenue"]), int(row["orders"]), int(row["units"]))
 
 

@@ -164,11 +164,11 @@ def register(
 ) -> None:
     """The two callbacks that make every page move."""
 
-    @app.callback(websocket=True, persistent=True)  # type: ignore[untyped-decorator]
+    @app.callback(websocket=True, persistent=True)
     async def push() -> None:
         await _serve(ctx.websocket, hub, sessions, Pusher(pages, always))
 
-    @app.callback(Input("view", "data"), websocket=True)  # type: ignore[untyped-decorator]
+    @app.callback(Input("view", "data"), websocket=True)
     async def show(data: Any) -> None:
         if (view := View.of(data)) is not None:
             sessions.show(_tab(ctx.websocket), view, hub.latest)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-NOTHING = "–"
+NOTHING = "-"
 CENT = Decimal("0.01")
 
 
@@ -18,10 +18,12 @@ def money(value: Decimal | str | None) -> str:
 
 
 def whole(value: int | float | None) -> str:
+    """With thousands separators."""
     return NOTHING if value is None else f"{value:,.0f}"
 
 
 def rate(per_second: float | None) -> str:
+    """Records a second, without decimals that flicker."""
     if per_second is None:
         return NOTHING
     return f"{per_second:,.1f}/s" if per_second < 100 else f"{per_second:,.0f}/s"

@@ -37,6 +37,7 @@ DARK = Theme(
 
 
 def theme_of(name: str) -> Theme:
+    """By Mantine's name of the colour scheme."""
     return DARK if name == "dark" else LIGHT
 
 

@@ -1,0 +1,248 @@
+"""JSON under /api/v1, generated from the contracts: a new stream or column appears here by itself.
+
+Rows come from Delta (the truth, every 30 s); `live` and `health` from the feed (now). Reading Delta blocks, so
+those routes are plain functions, which FastAPI runs in its thread pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Path, Query, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model
+
+from dashboards.health import Status, report
+from dashboards.hub import Hub
+from dashboards.raw import RawReader, RawRecord
+from dashboards.state import KEEP_LIVE, Health
+from dashboards.tables import Page, read_page
+from headwater.contracts import Row, Stream
+from headwater.contracts.base import Rejected, records_row
+from headwater.settings import Settings
+
+PREFIX = "/api/v1"
+MOST_ROWS = 10_000
+
+Limit = Annotated[int, Query(ge=1, le=MOST_ROWS, description="At most so many rows.")]
+Offset = Annotated[int, Query(ge=0, le=1_000_000, description="Rows to pass over.")]
+Since = Annotated[AwareDatetime | None, Query(description="From this time on: ISO 8601 with offset.")]
+Until = Annotated[AwareDatetime | None, Query(description="Before this time: ISO 8601 with offset.")]
+
+STREAM_TABLES = ("live", "records", "rejected")
+
+
+class LatencyOut(BaseModel):
+    """Seconds from Kafka to the feed, over the last minute; null without samples."""
+
+    p50: float | None
+    p99: float | None
+    samples: int
+
+
+class StreamHealth(BaseModel):
+    """A stream as the feed sees it."""
+
+    state: Health
+    age_s: float | None = Field(description="Seconds since the newest data; null where there was none.")
+    rate_per_s: float = Field(description="Valid records a second over the last 10 s.")
+    lag: int | None = Field(description="Records the live query is behind; null where it has not said.")
+    rejected: int
+    duplicates: int | None
+    late: int | None
+    live_latency: LatencyOut
+    aggregate_latency: LatencyOut
+
+
+class QueryHealth(BaseModel):
+    """A query by its last report."""
+
+    state: str
+    age_s: float
+    batch_ms: float | None
+    lag: int | None
+    message: str
+
+
+class HealthOut(BaseModel):
+    """`ok` comes with 200; `degraded` and `down` with 503 and their reasons."""
+
+    status: Status
+    reasons: list[str]
+    streams: dict[str, StreamHealth]
+    queries: dict[str, QueryHealth]
+
+
+def routes(streams: Mapping[str, Stream], settings: Settings, hub: Hub, raw: RawReader) -> APIRouter:
+    """Every route of the API."""
+    router = APIRouter(prefix=PREFIX)
+    _add_health(router, hub)
+    for stream in streams.values():
+        _add_stream(router, stream, settings, hub)
+        _add_raw(router, stream, raw)
+    _add_unknown(router, streams)
+    return router
+
+
+def _add_health(router: APIRouter, hub: Hub) -> None:
+    @router.get("/health", tags=["health"], responses={503: {"model": HealthOut, "description": "Degraded or down."}})
+    async def health(response: Response) -> HealthOut:
+        """Whether data moves from Kafka to the screen, and if not, why."""
+        snapshot = hub.latest
+        judgement = report(snapshot)
+        response.status_code = 200 if judgement.status is Status.OK else 503
+        response.headers["Cache-Control"] = "no-store"
+        if snapshot is None:
+            return HealthOut(status=judgement.status, reasons=list(judgement.reasons), streams={}, queries={})
+        return HealthOut(
+            status=judgement.status,
+            reasons=list(judgement.reasons),
+            streams={
+                name: StreamHealth(
+                    state=stream.health,
+                    age_s=stream.age,
+                    rate_per_s=stream.rate_10,
+                    lag=snapshot.lag(name),
+                    rejected=stream.rejected_count,
+                    duplicates=stream.duplicates,
+                    late=stream.late,
+                    live_latency=_latency(stream.live_latency),
+                    aggregate_latency=_latency(stream.aggregate_latency),
+                )
+                for name, stream in snapshot.streams.items()
+            },
+            queries={
+                query.query: QueryHealth(
+                    state=query.state,
+                    age_s=max(snapshot.at - query.at, 0.0),
+                    batch_ms=query.batch_ms,
+                    lag=query.lag,
+                    message=query.message,
+                )
+                for query in snapshot.queries
+            },
+        )
+
+
+def _latency(latency: Any) -> LatencyOut:
+    return LatencyOut(p50=latency.p50, p99=latency.p99, samples=latency.samples)
+
+
+def _add_stream(router: APIRouter, stream: Stream, settings: Settings, hub: Hub) -> None:
+    live_row = _live_row(stream)
+
+    @router.get(f"/{stream.name}/live", tags=[stream.name], response_model=list[live_row], name=f"{stream.name}_live")  # type: ignore[valid-type]
+    async def live(limit: Annotated[int, Query(ge=1, le=KEEP_LIVE)] = 50) -> list[Any]:
+        """The latest valid records as they arrive, newest first, from memory."""
+        snapshot = hub.latest
+        rows = snapshot.streams[stream.name].live[:limit] if snapshot else ()
+        return [live_row.model_validate(row) for row in rows]
+
+    arrival = ("kafka_timestamp", "partition", "offset")
+    tables = [
+        _Route(
+            "records",
+            records_row(stream),
+            arrival,
+            "event_time",
+            "Every valid record, the latest arrival first; `since` and `until` go by event time.",
+        ),
+        _Route(
+            "rejected",
+            Rejected,
+            arrival,
+            "kafka_timestamp",
+            "Every rejected record with its reasons and its value as it came, newest first.",
+        ),
+        *(
+            _Route(
+                table.name,
+                table.row,
+                table.key,
+                "window_start" if table.windowed else None,
+                table.description + (", newest first" if table.windowed else ""),
+            )
+            for table in stream.tables
+        ),
+    ]
+    for table in tables:
+        _add_table(router, stream, settings, table)
+
+
+def _add_raw(router: APIRouter, stream: Stream, reader: RawReader) -> None:
+    path = f"/{stream.name}/raw/{{partition}}/{{offset}}"
+
+    @router.get(path, tags=[stream.name], name=f"{stream.name}_raw", responses={404: {"description": "Not there."}})
+    def raw(partition: Annotated[int, Path(ge=0)], offset: Annotated[int, Path(ge=0)]) -> RawRecord:
+        """One raw record as it stands in Kafka."""
+        record = reader.read(stream.raw_topic, partition, offset)
+        if record is None:
+            raise HTTPException(404, {"error": f"{stream.raw_topic} has no record at {partition}/{offset} any more"})
+        return record
+
+
+@dataclass(frozen=True)
+class _Route:
+    """A table as the API shows it."""
+
+    name: str
+    row: type[Row]
+    order: tuple[str, ...]
+    time_column: str | None
+    description: str
+
+
+def _add_table(router: APIRouter, stream: Stream, settings: Settings, route: _Route) -> None:
+    path, row, time_column = settings.delta(stream.name, route.name), route.row, route.time_column
+    lists = {field for field, info in row.model_fields.items() if info.annotation == list[str]}
+
+    def page(limit: int, offset: int, since: Any = None, until: Any = None) -> list[Any]:
+        wanted = Page(tuple(row.model_fields), route.order, limit, offset, time_column, since, until)
+        rows = read_page(path, wanted)
+        for found in rows:
+            found.update({field: [] for field in lists if found.get(field) is None})
+        return [row.model_validate(found) for found in rows]
+
+    endpoint: Callable[..., Any]
+    if time_column is None:
+
+        def endpoint(limit: Limit = 1_000, offset: Offset = 0) -> list[Any]:
+            return page(limit, offset)
+    else:
+
+        def endpoint(limit: Limit = 100, offset: Offset = 0, since: Since = None, until: Until = None) -> list[Any]:
+            return page(limit, offset, since, until)
+
+    router.add_api_route(
+        f"/{stream.name}/{route.name}",
+        endpoint,
+        methods=["GET"],
+        tags=[stream.name],
+        response_model=list[row],  # type: ignore[valid-type]
+        name=f"{stream.name}_{route.name}",
+        description=route.description,
+    )
+
+
+def _live_row(stream: Stream) -> type[BaseModel]:
+    """A live record: the stream's own fields, and where the raw record stood."""
+    stored = records_row(stream)
+    fields: dict[str, Any] = {
+        name: (info.annotation, info) for name, info in stored.model_fields.items() if name != "processed_at"
+    }
+    fields["flags"] = (list[str], Field(default_factory=list))
+    fields["extra"] = (dict[str, Any] | None, Field(default=None, description="Unknown fields."))
+    return create_model(f"Live{stream.record.__name__}", __config__=ConfigDict(extra="ignore"), **fields)
+
+
+def _add_unknown(router: APIRouter, streams: Mapping[str, Stream]) -> None:
+    """Instead of the pages' catch-all, which would answer with HTML and 200."""
+
+    @router.get("/{rest:path}", include_in_schema=False)
+    async def unknown(rest: str) -> None:
+        name, _, table = rest.partition("/")
+        if name not in streams:
+            raise HTTPException(404, {"error": f"no stream {name!r}", "known": ["health", *streams]})
+        known = [*STREAM_TABLES, *(t.name for t in streams[name].tables)]
+        raise HTTPException(404, {"error": f"stream {name} has no table {table!r}", "known": known})

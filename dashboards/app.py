@@ -1,0 +1,182 @@
+"""The dashboard: Dash on FastAPI, one process, pushed. ``python -m dashboards.app``."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import errno
+import hashlib
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+import structlog
+import uvicorn
+from dash import ClientsideFunction, Dash, Input, Output
+from fastapi import FastAPI
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dashboards import api, docs_page, push
+from dashboards.feed import Feed
+from dashboards.hub import Hub
+from dashboards.pages import home, sales, sales_graph
+from dashboards.raw import RawReader
+from dashboards.shell import BEAT, INDEX, SCHEME_SCRIPT, shell
+from headwater.broker import find_broker
+from headwater.contracts import STREAMS
+from headwater.errors import HeadwaterError, run_main
+from headwater.kafka import client_config
+from headwater.settings import Settings, load_settings
+
+log = structlog.get_logger(__name__)
+
+STALE_AFTER_SECONDS = 30.0
+SHUTDOWN_SECONDS = 2
+
+
+class DashboardError(HeadwaterError):
+    """The dashboard cannot start."""
+
+
+class SecurityHeaders:
+    """A strict policy: nothing but this server's own files, and inline scripts only by their hash.
+
+    The hashes are taken at the first request, when every callback has been registered.
+    """
+
+    def __init__(self, app: ASGIApp, hashes: Callable[[], list[str]]) -> None:
+        self.app = app
+        self._hashes = hashes
+        self._policy = ""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["Content-Security-Policy"] = self._csp()
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers["Referrer-Policy"] = "no-referrer"
+            await send(message)
+
+        await self.app(scope, receive, with_headers)
+
+    def _csp(self) -> str:
+        if not self._policy:
+            scripts = " ".join(["'self'", *self._hashes()])
+            self._policy = (
+                f"default-src 'self'; script-src {scripts}; style-src 'self' 'unsafe-inline'; "
+                "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; worker-src 'self'; "
+                "object-src 'none'; base-uri 'self'; frame-ancestors 'self'"
+            )
+        return self._policy
+
+
+def build(settings: Settings, hub: Hub, raw: RawReader, feed: Feed | None = None) -> FastAPI:
+    """The whole application around a hub; with a feed it is started and stopped with the server."""
+
+    @asynccontextmanager
+    async def lifespan(server: FastAPI) -> AsyncIterator[None]:
+        hub.attach()
+        if feed is not None:
+            feed.start()
+        yield
+        hub.detach()
+        if feed is not None:
+            feed.stop()
+
+    server = FastAPI(
+        title="Headwater", version="1", lifespan=lifespan, docs_url=None, redoc_url=None,
+        description="Live streams: rows of every table, the latest records, and the suite's health.",
+    )  # fmt: skip
+    server.include_router(api.routes(STREAMS, settings, hub, raw))
+    docs_page.add_docs(server)
+    app = Dash(
+        __name__,
+        server=server,
+        use_pages=True,
+        pages_folder="",
+        title="Headwater",
+        index_string=INDEX,
+        update_title="",
+        suppress_callback_exceptions=True,
+        websocket_inactivity_timeout=0,
+        websocket_batch_delay=0,
+    )
+    pages = {
+        home.PATH: home.register(STREAMS),
+        sales.PATH: sales.register(app),
+        sales_graph.PATH: sales_graph.register(app),
+    }
+    app.layout = shell(STREAMS)
+    for store in ("page", "beat"):
+        app.clientside_callback(
+            ClientsideFunction("headwater", store),
+            Output("ignored", "data", allow_duplicate=True),
+            Input(store, "data"),
+            prevent_initial_call="initial_duplicate",
+        )
+    push.register(app, hub, push.Sessions(), pages, always=(BEAT,))
+    server.add_middleware(SecurityHeaders, hashes=lambda: _script_hashes(app))
+    return server
+
+
+def _script_hashes(app: Dash) -> list[str]:
+    own = base64.b64encode(hashlib.sha256(SCHEME_SCRIPT.encode()).digest()).decode()
+    return [*app.csp_hashes(), f"'sha256-{own}'"]
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The listening socket, or a message that says what to do."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise DashboardError(
+                f"port {port} on {host} is taken, perhaps by another dashboard; "
+                f"stop it, or choose another port: DASH_PORT={port + 1} make dashboard"
+            ) from error
+        raise DashboardError(f"cannot listen on {host}, port {port}: {error.strerror or error}") from error
+    return listener
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until told to stop."""
+    parser = argparse.ArgumentParser(prog="python -m dashboards.app", description="Serve the dashboard.")
+    parser.add_argument(
+        "--stale-after", type=float, default=STALE_AFTER_SECONDS, metavar="SECONDS",
+        help="how old the newest data may be before a banner says so (default: %(default)s)",
+    )  # fmt: skip
+    options = parser.parse_args(arguments)
+    settings = load_settings()
+    host, port = settings.dashboard.host, settings.dashboard.port
+    listener = listen(host, port)
+    hub = Hub()
+    find, config = partial(find_broker, settings), partial(client_config, settings)
+    feed = Feed(STREAMS, hub, find, config, options.stale_after)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            build(settings, hub, RawReader(find, config), feed),
+            log_level="warning",
+            access_log=False,
+            ws_per_message_deflate=False,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            lifespan="on",
+        )
+    )
+    log.info("dashboard", address=f"http://{host}:{port}")
+    server.run(sockets=[listener])
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,93 @@
+"""Reads a page of a Delta table, newest rows first, at a cost that follows the page and not the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
+
+
+@dataclass(frozen=True)
+class Page:
+    """`limit` rows after the first `offset`, in descending `order`, within two times where they are given."""
+
+    columns: tuple[str, ...]
+    order: tuple[str, ...]
+    limit: int
+    offset: int = 0
+    time_column: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def read_page(path: Path, page: Page) -> list[dict[str, Any]]:
+    """The rows of a page; none where there is no table yet.
+
+    Files are opened by their greatest first order column, as the Delta log knows it, and no further once the
+    page is full with rows greater than anything in the files left: of a big `records` a few files are read.
+    """
+    try:
+        table = DeltaTable(str(path))
+    except TableNotFoundError:
+        return []
+    dataset = table.to_pyarrow_dataset()
+    present = [column for column in page.columns if column in dataset.schema.names]
+    order = [column for column in page.order if column in dataset.schema.names]
+    wanted = page.offset + page.limit
+    bounds = _between(page)
+    held: pa.Table | None = None
+    for fragment, greatest in _by_greatest(table, dataset, order[0], bounds):
+        if held is not None and held.num_rows >= wanted and greatest is not None:
+            least = held.column(order[0])[wanted - 1].as_py()
+            if least is not None and greatest < least:
+                break
+        found = fragment.to_table(
+            schema=dataset.schema,
+            columns=list(dict.fromkeys([*present, *order])),
+            filter=bounds,
+        )
+        joined = found if held is None else pa.concat_tables([held, found])
+        held = joined.sort_by([(column, "descending") for column in order]).slice(0, wanted)
+    return [] if held is None else held.slice(page.offset).select(present).to_pylist()
+
+
+def _between(page: Page) -> ds.Expression | None:
+    """From `since`, up to and not including `until`."""
+    expression: ds.Expression | None = None
+    if page.time_column is not None and page.since is not None:
+        expression = ds.field(page.time_column) >= pa.scalar(page.since, pa.timestamp("us", "UTC"))
+    if page.time_column is not None and page.until is not None:
+        before = ds.field(page.time_column) < pa.scalar(page.until, pa.timestamp("us", "UTC"))
+        expression = before if expression is None else expression & before
+    return expression
+
+
+def _by_greatest(
+    table: DeltaTable, dataset: ds.Dataset, column: str, bounds: ds.Expression | None
+) -> Iterator[tuple[ds.Fragment, Any]]:
+    """The table's files, those with the greatest values first; files without statistics before all others."""
+    actions = pa.record_batch(table.get_add_actions(flatten=True))
+    name = f"max.{column}"
+    greatest: dict[str, Any] = {}
+    if name in actions.schema.names:
+        greatest = dict(
+            zip(map(unquote, actions.column("path").to_pylist()), actions.column(name).to_pylist(), strict=True)
+        )
+    fragments = [(fragment, _value(greatest, fragment.path)) for fragment in dataset.get_fragments(filter=bounds)]
+    known = [pair for pair in fragments if pair[1] is not None]
+    yield from (pair for pair in fragments if pair[1] is None)
+    yield from sorted(known, key=lambda pair: pair[1], reverse=True)
+
+
+def _value(greatest: dict[str, Any], path: str) -> Any:
+    """A fragment's path may be absolute or escaped where the log's is relative."""
+    path = unquote(path)
+    return greatest.get(path, greatest.get(Path(path).name))

@@ -1,0 +1,48 @@
+"""Pictures of every page in light, dark and on a phone.
+
+``python -m tests.screenshots http://127.0.0.1:8050 FOLDER`` while a dashboard runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Browser
+
+from tests.browser import chromium, opened
+
+PAGES = {"home": "/", "sales": "/sales", "sales-graph": "/sales/graph"}
+LOOKS = {
+    "light": {"viewport": {"width": 1360, "height": 900}, "color_scheme": "light"},
+    "dark": {"viewport": {"width": 1360, "height": 900}, "color_scheme": "dark"},
+    "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light", "is_mobile": True,
+              "has_touch": True, "device_scale_factor": 2},
+}  # fmt: skip
+SETTLE_MS = 3_500
+
+
+def take(browser: Browser, address: str, folder: Path) -> list[Path]:
+    """One picture a page and look; the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    taken = []
+    for look, context in LOOKS.items():
+        for name, path in PAGES.items():
+            with opened(browser, address + path, **context) as (page, _):
+                page.wait_for_timeout(SETTLE_MS)
+                file = folder / f"{name}-{look}.png"
+                page.screenshot(path=file, full_page=True)
+                taken.append(file)
+    return taken
+
+
+def main() -> int:
+    address, folder = sys.argv[1:]
+    with chromium() as browser:
+        for file in take(browser, address.rstrip("/"), Path(folder)):
+            sys.stdout.write(f"{file}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

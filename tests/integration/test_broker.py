@@ -88,7 +88,8 @@ def test_start_find_and_stop(own: Settings) -> None:
 
 def test_kill_9_keeps_the_data(own: Settings) -> None:
     address = ensure_broker(own)
-    AdminClient({"bootstrap.servers": address}).create_topics([NewTopic(TOPIC, 1)])[TOPIC].result()
+    admin = AdminClient({"bootstrap.servers": address})
+    admin.create_topics([NewTopic(TOPIC, 1)])[TOPIC].result()
     send(address, b"before")
     before = running(own)
     os.kill(before.pid, signal.SIGKILL)
@@ -103,9 +104,8 @@ def test_kill_9_keeps_the_data(own: Settings) -> None:
 
 
 def test_a_listener_that_is_not_kafka_is_named(own: Settings) -> None:
-    with socket.create_server(("127.0.0.1", own.kafka.port)):
-        with pytest.raises(BrokerError) as error:
-            ensure_broker(own)
+    with socket.create_server(("127.0.0.1", own.kafka.port)), pytest.raises(BrokerError) as error:
+        ensure_broker(own)
     assert f"port {own.kafka.port} of 127.0.0.1 is taken by a program that is not Kafka" in str(error.value)
     assert f"process {os.getpid()}" in str(error.value)
     assert "HEADWATER_KAFKA_PORT" in str(error.value)
@@ -162,7 +162,7 @@ def test_a_named_broker_starts_none(own: Settings) -> None:
 
 def test_a_broker_that_dies_at_the_start_shows_its_log(own: Settings) -> None:
     broken = own.model_copy(update={"kafka": own.kafka.model_copy(update={"heap": "1m"})})
-    with pytest.raises(BrokerError, match="(?s)Kafka.*heap"):
+    with pytest.raises(BrokerError, match=r"(?s)Kafka.*heap"):
         ensure_broker(broken)
     assert read_running(own) is None
 

@@ -4,7 +4,9 @@ It runs detached, so it outlives whoever started it. A state file says which pro
 process's start time and command line are checked besides, so that a recycled process id is never
 taken for it, and its cluster id, so that no foreign broker is.
 
-    python -m headwater.broker start | stop | status
+    python -m headwater.broker start | stop | status | hold
+
+`hold` starts it, and stops it when it is itself told to end.
 """
 
 import base64
@@ -14,9 +16,11 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -35,6 +39,7 @@ from headwater.settings import REPOSITORY, Settings, load_settings
 HOST = "127.0.0.1"
 START_SECONDS = 90.0
 STOP_SECONDS = 30.0
+HOLD_POLL_SECONDS = 0.5
 # Below this the broker would start and die with the first segments.
 FREE_BYTES = 256 * 1024 * 1024
 CONF = REPOSITORY / "conf" / "kafka"
@@ -104,6 +109,26 @@ def read_running(settings: Settings) -> Running | None:
     except (OSError, ValueError, TypeError, psutil.Error):
         return None
     return running if same and alive else None
+
+
+def is_answering(settings: Settings) -> bool:
+    """Whether the embedded broker is there and answers."""
+    running = read_running(settings)
+    return running is not None and _answers(running)
+
+
+def hold_broker(settings: Settings) -> None:
+    """Start the embedded broker, and stop it when this process is told to end."""
+    told = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told.set())
+    ensure_broker(settings)
+    try:
+        while not told.wait(HOLD_POLL_SECONDS):
+            if read_running(settings) is None:
+                raise BrokerError(f"the Kafka broker died; its log ends with\n{_log_tail(settings)}")
+    finally:
+        stop_broker(settings)
 
 
 # --- start ---
@@ -201,7 +226,7 @@ def _owner(port: int) -> str:
     """Name the process that listens on a port, where we are allowed to see it."""
     with contextlib.suppress(psutil.Error):
         for connection in psutil.net_connections("tcp"):
-            listens = connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+            listens = connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,)
             if listens and connection.pid:
                 return f": process {connection.pid}, {psutil.Process(connection.pid).name()}"
     return ""
@@ -239,7 +264,7 @@ def _await_answer(settings: Settings, running: Running) -> None:
     while time.monotonic() < deadline:
         if read_running(settings) is None:
             raise BrokerError(f"the Kafka broker died while starting; its log ends with\n{_log_tail(settings)}")
-        if _accepts(running.port) and _cluster_at(running.bootstrap, timeout=2) == running.cluster_id:
+        if _answers(running):
             return
         time.sleep(0.05)
     raise BrokerError(
@@ -247,12 +272,13 @@ def _await_answer(settings: Settings, running: Running) -> None:
     )
 
 
-def _accepts(port: int) -> bool:
+def _answers(running: Running) -> bool:
+    """A cheap look at the port first: the client would retry for long where nobody listens."""
     try:
-        socket.create_connection((HOST, port), timeout=1).close()
+        socket.create_connection((HOST, running.port), timeout=1).close()
     except OSError:
         return False
-    return True
+    return _cluster_at(running.bootstrap, timeout=2) == running.cluster_id
 
 
 def _cluster_at(bootstrap: str, timeout: float) -> str | None:
@@ -350,7 +376,10 @@ def main() -> int:
         running = read_running(settings)
         print(f"Kafka runs at {running.bootstrap}, process {running.pid}" if running else "Kafka is not running")
         return 0 if running else 1
-    print("usage: python -m headwater.broker start|stop|status", file=sys.stderr)
+    if action == "hold":
+        hold_broker(settings)
+        return 0
+    print("usage: python -m headwater.broker start|stop|status|hold", file=sys.stderr)
     return 2
 
 

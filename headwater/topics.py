@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from headwater.errors import BrokerError
 from headwater.kafka import ENVELOPE, client_config
@@ -94,6 +95,12 @@ def ensure_topics(settings: Settings, bootstrap: str, streams: Iterable[StreamTo
     except KafkaException as error:
         raise BrokerError(f"the broker at {bootstrap} refused to create topics: {_text(error)}") from error
     return [spec.name for spec in missing]
+
+
+def partition_count(settings: Settings, bootstrap: str, topic: str) -> int:
+    """How many partitions an existing topic has."""
+    admin = AdminClient({**client_config(settings, bootstrap), "log_level": "0"})
+    return len(admin.list_topics(topic, timeout=TIMEOUT_SECONDS).topics[topic].partitions)
 
 
 def _create(admin: AdminClient, specs: list[TopicSpec]) -> None:

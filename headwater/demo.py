@@ -1,0 +1,170 @@
+"""Everything at once on one machine: `python -m headwater.demo`, or `make demo`.
+
+Broker, producers, jobs and dashboard come up, each awaited by what it does and not by the clock,
+and go down together. `--producers-only` runs the producers alone.
+"""
+
+import argparse
+import os
+import socket
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from rich.console import Console
+
+from headwater.broker import ensure_broker, find_broker, is_answering, read_running
+from headwater.contracts import STREAMS, Stream
+from headwater.display import Display
+from headwater.errors import HeadwaterError, SettingsError, run_main
+from headwater.kafka import client_config
+from headwater.settings import Settings, load_settings
+from headwater.supervisor import Part, Supervisor
+from headwater.topics import ensure_topics
+
+BIN = Path(sys.executable).parent
+KAFKA_SECONDS = 5.0
+HTTP_OK = 200
+
+
+def main() -> int:
+    """Run the demo until it is told to stop."""
+    parser = argparse.ArgumentParser(prog="python -m headwater.demo", description="Run everything on one machine.")
+    parser.add_argument("--producers-only", action="store_true", help="the producers alone, for jobs run by hand")
+    options = parser.parse_args()
+    settings = load_settings()
+    streams = chosen_streams(os.environ.get("STREAMS", ""))
+    display = Display(Console())
+    with Supervisor(display) as supervisor:
+        if options.producers_only:
+            run_producers(settings, streams, supervisor, display)
+        else:
+            run_all(settings, streams, supervisor, display)
+    return 0
+
+
+def chosen_streams(names: str) -> list[Stream]:
+    """The streams of STREAMS="sales trucks"; all of them if it is empty."""
+    unknown = [name for name in names.split() if name not in STREAMS]
+    if unknown:
+        raise SettingsError(f"STREAMS: there is no stream {', '.join(unknown)}; known are {', '.join(STREAMS)}")
+    return [STREAMS[name] for name in names.split() or STREAMS]
+
+
+def run_all(settings: Settings, streams: list[Stream], supervisor: Supervisor, display: Display) -> None:
+    """Broker, topics, then all the rest at once."""
+    _require_free(settings.dashboard.host, settings.dashboard.port)
+    with display.live():
+        # A broker that was there before us is not ours to stop.
+        if not settings.kafka.bootstrap_servers and read_running(settings) is None:
+            supervisor.start([broker_part(settings)])
+        bootstrap = find_broker(settings)
+        ensure_topics(settings, bootstrap, streams)
+        producers = [producer_part(settings, bootstrap, stream) for stream in streams]
+        supervisor.start([*producers, jobs_part(settings, bootstrap, streams), dashboard_part(settings)])
+    display.message(f"\nHeadwater runs at {dashboard_url(settings)}   (Ctrl-C stops all of it)\n")
+    supervisor.watch()
+
+
+def run_producers(settings: Settings, streams: list[Stream], supervisor: Supervisor, display: Display) -> None:
+    """The producers; the broker stays when they stop, since jobs and dashboard may be using it."""
+    bootstrap = ensure_broker(settings)
+    ensure_topics(settings, bootstrap, streams)
+    with display.live():
+        supervisor.start([producer_part(settings, bootstrap, stream) for stream in streams])
+    stays = "" if settings.kafka.bootstrap_servers else "; Kafka goes on until `make kafka-down`"
+    display.message(f"\nProducers write to {bootstrap}   (Ctrl-C stops them{stays})\n")
+    supervisor.watch()
+
+
+# --- the parts, and what tells that each of them works ---
+
+
+def broker_part(settings: Settings) -> Part:
+    """The embedded broker, held by a process that stops it in the end."""
+    command = [sys.executable, "-m", "headwater.broker", "hold"]
+    return Part("broker", command, lambda: is_answering(settings), settings.log_dir / "broker.log", stop_seconds=40)
+
+
+def producer_part(settings: Settings, bootstrap: str, stream: Stream) -> Part:
+    """A stream's simulator; ready when its raw topic grows."""
+    name = f"producer {stream.name}"
+    command = [sys.executable, "-m", f"producers.{stream.name}"]
+    return Part(name, command, Growth(settings, bootstrap, [stream.raw_topic]), _log(settings, name))
+
+
+def jobs_part(settings: Settings, bootstrap: str, streams: Iterable[Stream]) -> Part:
+    """All jobs in one driver; ready when every live topic grows."""
+    live = [stream.live_topic for stream in streams]
+    command = [str(BIN / "spark-submit"), "jobs/suite.py", *(stream.name for stream in streams)]
+    ready = Growth(settings, bootstrap, live)
+    return Part("jobs", command, ready, _log(settings, "jobs"), start_seconds=180, stop_seconds=30)
+
+
+def dashboard_part(settings: Settings) -> Part:
+    """The dashboard; ready when its API says so."""
+    command = [sys.executable, "-m", "dashboards.app"]
+    return Part("dashboard", command, answers(f"{dashboard_url(settings)}/api/v1/health"), _log(settings, "dashboard"))
+
+
+def _log(settings: Settings, name: str) -> Path:
+    return settings.log_dir / f"{name.replace(' ', '-')}.log"
+
+
+class Growth:
+    """Whether every one of some topics has grown since this was made."""
+
+    def __init__(self, settings: Settings, bootstrap: str, topics: list[str]) -> None:
+        properties = {"group.id": "headwater-demo", "log_level": "0"}
+        self._consumer = Consumer(client_config(settings, bootstrap) | properties)
+        self._before = {topic: self._end(topic) for topic in topics}
+
+    def __call__(self) -> bool:
+        try:
+            return all(self._end(topic) > before for topic, before in self._before.items())
+        except KafkaException:
+            return False
+
+    def _end(self, topic: str) -> int:
+        partitions = self._consumer.list_topics(topic, timeout=KAFKA_SECONDS).topics[topic].partitions
+        ends = (self._consumer.get_watermark_offsets(TopicPartition(topic, p), KAFKA_SECONDS) for p in partitions)
+        return sum(high for _, high in ends)
+
+
+def answers(url: str) -> Callable[[], bool]:
+    """Whether a GET of the address succeeds."""
+
+    def ask() -> bool:
+        try:
+            with urllib.request.urlopen(url, timeout=2) as response:
+                return bool(response.status == HTTP_OK)
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            return False
+
+    return ask
+
+
+def dashboard_url(settings: Settings) -> str:
+    """Where a browser on this machine finds the dashboard."""
+    host = settings.dashboard.host
+    return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{settings.dashboard.port}"
+
+
+def _require_free(host: str, port: int) -> None:
+    """Another program on the dashboard's port would answer in its place."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise HeadwaterError(
+                f"the dashboard cannot listen on {host}:{port}: {error.strerror}.\n"
+                f"Stop what runs there, or choose another port with DASH_PORT={port + 1}."
+            ) from error
+
+
+if __name__ == "__main__":
+    run_main(main)

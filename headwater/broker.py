@@ -102,13 +102,22 @@ def read_running(settings: Settings) -> Running | None:
     """The embedded broker, if the state file's process is alive and really is it."""
     try:
         running = Running(**json.loads(_state_file(settings).read_text()))
-        process = psutil.Process(running.pid)
-        # The start time is derived from the boot time, which moves a little with the clock.
-        same = abs(process.create_time() - running.started) < 2 and _is_broker(process, settings)
-        alive = process.status() != psutil.STATUS_ZOMBIE
+        command: list[str] = psutil.Process(running.pid).cmdline()
     except (OSError, ValueError, TypeError, psutil.Error):
         return None
-    return running if same and alive else None
+    ours = command[-2:] == ["kafka.Kafka", str(_properties_file(settings))]
+    return running if ours and _is_alive(running) else None
+
+
+def _is_alive(running: Running) -> bool:
+    """Whether the very process is there, not another one under its id."""
+    try:
+        process = psutil.Process(running.pid)
+        # The start time is derived from the boot time, which moves a little with the clock.
+        same = abs(process.create_time() - running.started) < 2
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def is_answering(settings: Settings) -> bool:
@@ -262,7 +271,8 @@ def _await_answer(settings: Settings, running: Running) -> None:
     """Return when the broker answers under its own cluster id."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        if read_running(settings) is None:
+        # By its start time alone: a process that has just been started shows no command line yet.
+        if not _is_alive(running):
             raise BrokerError(f"the Kafka broker died while starting; its log ends with\n{_log_tail(settings)}")
         if _answers(running):
             return
@@ -341,11 +351,6 @@ def _data_folder(settings: Settings) -> Path:
 
 def _log_file(settings: Settings) -> Path:
     return settings.log_dir / "kafka.log"
-
-
-def _is_broker(process: psutil.Process, settings: Settings) -> bool:
-    command: list[str] = process.cmdline()
-    return command[-2:] == ["kafka.Kafka", str(_properties_file(settings))]
 
 
 def _log_tail(settings: Settings) -> str:

@@ -13,7 +13,8 @@ import urllib.request
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 from rich.console import Console
 
 from headwater.broker import ensure_broker, find_broker, is_answering, read_running
@@ -23,10 +24,9 @@ from headwater.errors import HeadwaterError, SettingsError, run_main
 from headwater.kafka import client_config
 from headwater.settings import Settings, load_settings
 from headwater.supervisor import Part, Supervisor
-from headwater.topics import ensure_topics
+from headwater.topics import end_offsets, ensure_topics
 
 BIN = Path(sys.executable).parent
-KAFKA_SECONDS = 5.0
 HTTP_OK = 200
 
 
@@ -37,6 +37,8 @@ def main() -> int:
     options = parser.parse_args()
     settings = load_settings()
     streams = chosen_streams(os.environ.get("STREAMS", ""))
+    # As an activated environment: spark-submit finds Spark through the first Python on PATH.
+    os.environ["PATH"] = f"{BIN}{os.pathsep}{os.environ['PATH']}"
     display = Display(Console())
     with Supervisor(display) as supervisor:
         if options.producers_only:
@@ -99,7 +101,7 @@ def producer_part(settings: Settings, bootstrap: str, stream: Stream) -> Part:
 def jobs_part(settings: Settings, bootstrap: str, streams: Iterable[Stream]) -> Part:
     """All jobs in one driver; ready when every live topic grows."""
     live = [stream.live_topic for stream in streams]
-    command = [str(BIN / "spark-submit"), "jobs/suite.py", *(stream.name for stream in streams)]
+    command = ["spark-submit", "jobs/suite.py"]
     ready = Growth(settings, bootstrap, live)
     return Part("jobs", command, ready, _log(settings, "jobs"), start_seconds=180, stop_seconds=30)
 
@@ -118,20 +120,15 @@ class Growth:
     """Whether every one of some topics has grown since this was made."""
 
     def __init__(self, settings: Settings, bootstrap: str, topics: list[str]) -> None:
-        properties = {"group.id": "headwater-demo", "log_level": "0"}
-        self._consumer = Consumer(client_config(settings, bootstrap) | properties)
-        self._before = {topic: self._end(topic) for topic in topics}
+        self._admin = AdminClient({**client_config(settings, bootstrap), "log_level": "0"})
+        self._before = end_offsets(self._admin, topics)
 
     def __call__(self) -> bool:
         try:
-            return all(self._end(topic) > before for topic, before in self._before.items())
+            ends = end_offsets(self._admin, self._before)
         except KafkaException:
             return False
-
-    def _end(self, topic: str) -> int:
-        partitions = self._consumer.list_topics(topic, timeout=KAFKA_SECONDS).topics[topic].partitions
-        ends = (self._consumer.get_watermark_offsets(TopicPartition(topic, p), KAFKA_SECONDS) for p in partitions)
-        return sum(high for _, high in ends)
+        return all(ends[topic] > before for topic, before in self._before.items())
 
 
 def answers(url: str) -> Callable[[], bool]:

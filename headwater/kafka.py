@@ -14,8 +14,8 @@ LOGIN_MODULES = {
     "SCRAM-SHA-256": "org.apache.kafka.common.security.scram.ScramLoginModule",
     "SCRAM-SHA-512": "org.apache.kafka.common.security.scram.ScramLoginModule",
 }
-# What leaves a job carries the record and something besides: reasons, base64.
-ENVELOPE = 2
+# What leaves a job carries the record as JSON text, where a control character takes six bytes.
+ENVELOPE = 7
 
 
 def client_config(settings: Settings, bootstrap: str) -> dict[str, str]:

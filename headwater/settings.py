@@ -87,10 +87,12 @@ class OpenSkySettings(Section):
 
 
 class SparkSettings(Section):
-    """The Spark master and what is set on every session besides `conf/spark`."""
+    """The Spark master and what is set on every session besides `conf/spark`.
+
+    What the JVM is started with, its memory above all, can only stand in `conf/spark`.
+    """
 
     master: str = ""
-    driver_memory: str = Field(default="1g", pattern=r"^\d+[mg]$")
     properties: dict[str, str] = {}
 
 
@@ -102,6 +104,8 @@ class JobSettings(Section):
     # Spark refuses a real-time batch that is shorter than five seconds.
     realtime_checkpoint_seconds: int = Field(default=30, ge=5)
     watermark_seconds: int = Field(default=600, ge=0)
+    dedupe_seconds: int = Field(default=3600, ge=1)
+    processed_window_hours: int = Field(default=48, ge=1)
     max_offsets_per_trigger: int = Field(default=200_000, ge=1)
 
 
@@ -131,6 +135,10 @@ class Settings(Section):
     def checkpoint(self, stream: str, query: str) -> Path:
         """The checkpoint folder of a stream's query."""
         return self.home / "checkpoints" / stream / query
+
+    def ledger(self, stream: str) -> Path:
+        """What the archive remembers of a stream."""
+        return self.home / "ledger" / f"{stream}.db"
 
     def csv(self, stream: str) -> Path:
         """The folder of a stream's CSV files."""

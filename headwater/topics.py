@@ -3,14 +3,14 @@
 An existing topic is left as it is: on somebody's cluster its configuration is theirs.
 """
 
+import contextlib
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from headwater.errors import BrokerError
 from headwater.kafka import ENVELOPE, client_config
@@ -115,17 +115,25 @@ def _create(admin: AdminClient, specs: list[TopicSpec]) -> None:
 
 
 def _await_leaders(admin: AdminClient, names: set[str]) -> None:
+    """Metadata names a leader before it has taken over, so only an answer from it counts."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < deadline:
-        topics = admin.list_topics(timeout=TIMEOUT_SECONDS).topics
-        found = [topics[name] for name in names & topics.keys()]
-        if len(found) == len(names) and all(
-            topic.partitions and all(partition.leader >= 0 for partition in topic.partitions.values())
-            for topic in found
-        ):
+        with contextlib.suppress(KafkaException, KeyError):
+            end_offsets(admin, names)
             return
         time.sleep(0.05)
-    raise BrokerError(f"the broker created {', '.join(sorted(names))} but named no leader in {TIMEOUT_SECONDS:.0f} s")
+    raise BrokerError(f"the broker created {', '.join(sorted(names))} but does not serve them")
+
+
+def end_offsets(admin: AdminClient, topics: Iterable[str]) -> dict[str, int]:
+    """Where each topic ends, over all its partitions; only ever grows when records come."""
+    known = admin.list_topics(timeout=TIMEOUT_SECONDS).topics
+    partitions = [TopicPartition(topic, number) for topic in topics for number in known[topic].partitions]
+    latest = dict.fromkeys(partitions, OffsetSpec.latest())
+    ends = dict.fromkeys(topics, 0)
+    for partition, future in admin.list_offsets(latest, request_timeout=TIMEOUT_SECONDS).items():
+        ends[partition.topic] += future.result().offset
+    return ends
 
 
 def _text(error: KafkaException) -> str:

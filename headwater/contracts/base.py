@@ -158,7 +158,9 @@ class Table:
     @cached_property
     def fields(self) -> tuple[FieldSpec, ...]:
         """The table's columns, its key first."""
-        return tuple(sorted(fields_of(self.row), key=lambda f: f.name not in self.key))
+        by_name = {field.name: field for field in fields_of(self.row)}
+        rest = [name for name in by_name if name not in self.key]
+        return tuple(by_name[name] for name in (*self.key, *rest))
 
     @property
     def windowed(self) -> bool:

@@ -46,6 +46,12 @@ class ProductTotal(Figures):
     product: str
 
 
+class DailyTotal(ProductTotal):
+    """Totals of a product on a day of event time (UTC), as the CSV files have them."""
+
+    date: str = Field(description="2010-12-01")
+
+
 class CountryTotal(Figures):
     """Totals of a country, over all time."""
 
@@ -85,3 +91,6 @@ SALES = Stream(
         Table("by_country", CountryTotal, key=("country",), description="A country's totals"),
     ),
 )
+
+DAILY_TOTALS = Table("daily_totals", DailyTotal, key=("date", "product"), description="A product's totals by day")
+"""Kept as one CSV file a day, not as a Delta table."""

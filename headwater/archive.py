@@ -1,0 +1,377 @@
+"""The archive: every valid record once, and tables that equal a batch computation over them.
+
+A batch of a stream goes through four steps, each of which may be repeated without harm:
+
+1. ``begin``: the ledger notes the batch's number and where it ends.
+2. ``append``: Spark appends the batch to ``records`` and ``rejected`` under that number; Delta drops a
+   number it has seen.
+3. ``count``: one ledger transaction says which records count, adds what they bring to the sums, and
+   moves the position. Messages before that position are never looked at again.
+4. ``publish``: rows that changed go to Delta, to the processed topic and to the CSV files, and are then
+   marked as published. What was not marked is published again.
+
+A kill between any two of them, or within one, is made good by the next batch or the next start
+(``docs/decisions/0002-the-archive.md``). What a batch costs depends on what it holds and on the rows it
+touches, not on history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import ROUND_HALF_UP, Decimal, localcontext
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from headwater import delta, views
+from headwater.contracts.base import MONEY_DECIMALS, MONEY_DIGITS, Stream
+from headwater.csvfiles import write_csv
+from headwater.ledger import Batch, Change, Ledger, Sheet, moment, partition_and_offset
+from headwater.processed import Publisher
+from headwater.quality import POSITION, checked, rejected, valid
+from headwater.settings import Settings
+from headwater.views import MONEY_UNITS, SQL_TYPES, Slots, View
+
+APPLICATION = "headwater-archive"
+"""Under this name Delta remembers the last batch that was appended to a table."""
+
+PUBLISHED_AT_ONCE = 20_000
+"""Rows of a table that are published in one step: enough for any live batch, few enough to hold."""
+
+
+Read = Callable[[Stream, dict[int, int], dict[int, int]], DataFrame]
+"""A stream's messages from some offsets to others (exclusive), by partition, read as a batch."""
+
+
+class Archive:
+    """Keeps one stream's tables. ``take`` is given each micro-batch of the raw topic."""
+
+    def __init__(
+        self,
+        spark: SparkSession,
+        settings: Settings,
+        stream: Stream,
+        tables: Sequence[View],
+        daily: View | None,
+        publisher: Publisher,
+    ) -> None:
+        self._spark = spark
+        self._settings = settings
+        self._stream = stream
+        self._tables = tuple(tables)
+        self._daily = daily
+        self._views = (*tables, *([daily] if daily else []))
+        self._slots = Slots.of(self._views)
+        self._publisher = publisher
+        self._ledger = Ledger(settings.ledger(stream.name), [sheet_of(view) for view in self._views])
+        delta.create_tables(stream, settings.delta(stream.name, "records").parent)
+
+    def close(self) -> None:
+        self._ledger.close()
+
+    def take(self, messages: DataFrame) -> None:
+        """Appends, counts and publishes a micro-batch: the Kafka source's rows of this stream's topic."""
+        self._take(messages.where(_from(self._ledger.consumed())), None)
+        self.publish()
+
+    def recover(self, read: Read) -> None:
+        """Before the first batch: ends what a kill cut off, whatever became of Spark's checkpoint."""
+        appended = max(delta.last_batch(self._path(name), APPLICATION) for name in ("records", "rejected"))
+        if appended and not self._ledger.counters():
+            self._count_again(appended)
+        pending = self._ledger.pending()
+        if appended > self._ledger.counters().get("batch", 0) + (pending is not None):
+            raise ArchiveError(
+                f"{self._stream.name}: the tables hold batch {appended}, the ledger "
+                f"{self._settings.ledger(self._stream.name)} is older. Delete the ledger, and it is built again from "
+                f"`records`, or put the right one back."
+            )
+        if pending:
+            self._take(read(self._stream, self._ledger.consumed(), pending.ends), pending)
+        self.publish()
+
+    def counters(self) -> dict[str, int]:
+        return self._ledger.counters()
+
+    def _path(self, table: str) -> Path:
+        return self._settings.delta(self._stream.name, table)
+
+    def _take(self, messages: DataFrame, batch: Batch | None) -> None:
+        rows = checked(messages, self._stream).persist()
+        try:
+            figures = self._figures(rows)
+            if figures.ends:
+                batch = batch or self._ledger.begin(figures.ends)
+                self._append(rows, figures, batch)
+                self._count(valid(rows), figures, batch)
+        finally:
+            rows.unpersist()
+
+    # -- 2: append
+
+    def _append(self, rows: DataFrame, figures: Figures, batch: Batch) -> None:
+        if figures.records:
+            self._append_to("records", valid(rows).withColumn("processed_at", F.current_timestamp()), batch)
+        if figures.rejected:
+            self._append_to("rejected", rejected(rows, self._stream), batch)
+
+    def _append_to(self, table: str, rows: DataFrame, batch: Batch) -> None:
+        (
+            rows.select(
+                *[F.col(f.name).cast(SQL_TYPES[f.kind]).alias(f.name) for f in delta.fields_of_table(self._stream, table)]
+            )
+            .coalesce(1)
+            .write.format("delta")
+            .mode("append")
+            .option("mergeSchema", "true")
+            .option("txnAppId", APPLICATION)
+            .option("txnVersion", batch.number)
+            .save(str(self._path(table)))
+        )
+
+    # -- 3: count
+
+    def _count(self, good: DataFrame, figures: Figures, batch: Batch) -> None:
+        arrived = good.select(F.unhex(F.md5("event_id")).alias("id"), _position().alias("position")).toArrow()
+        with self._ledger.transaction():
+            verdict = self._ledger.judge(arrived)
+            signed = self._without(good, verdict.repeats).withColumn("sign", F.lit(1))
+            if verdict.displaced:
+                signed = signed.unionByName(self._records_at(verdict.displaced).withColumn("sign", F.lit(-1)))
+            for change in self._changes(signed):
+                self._ledger.add(change)
+            counts = {
+                "records": figures.records,
+                "rejected": figures.rejected,
+                "late": figures.late,
+                "duplicates": len(verdict.repeats) + len(verdict.displaced),
+            }
+            self._ledger.finish(batch, counts, figures.clock)
+            if (clock := self._ledger.counters().get("clock")) is not None:
+                self._ledger.close_windows(clock - self._patience())
+
+    def _count_again(self, appended: int) -> None:
+        """Builds a lost ledger from the tables; only how many records were late can't be told any more."""
+        good = self._spark.read.format("delta").load(str(self._path("records"))).drop("processed_at")
+        bad = self._spark.read.format("delta").load(str(self._path("rejected")))
+        everything = good.withColumn("reasons", F.array().cast("array<string>")).unionByName(
+            bad.select("reasons", *POSITION), allowMissingColumns=True
+        )
+        figures = self._figures(everything)
+        self._count(good, figures, Batch(appended, figures.ends))
+
+    def _patience(self) -> int:
+        """How long a window waits for late events, in microseconds."""
+        return self._settings.jobs.watermark_seconds * 1_000_000
+
+    def _figures(self, rows: DataFrame) -> Figures:
+        """What checked rows hold: one pass over them."""
+        is_valid = F.size("reasons") == 0
+        by_partition = rows.groupBy("partition").agg(
+            (F.max("offset") + 1).alias("end"),
+            F.count_if(is_valid).alias("records"),
+            F.count_if(~is_valid).alias("rejected"),
+            F.count_if(is_valid & self._late(self._ledger.counters().get("clock"))).alias("late"),
+            F.max(F.when(is_valid, F.unix_micros("event_time"))).alias("clock"),
+        )
+        parts = by_partition.collect()
+        return Figures(
+            ends={part["partition"]: part["end"] for part in parts},
+            records=sum(part["records"] for part in parts),
+            rejected=sum(part["rejected"] for part in parts),
+            late=sum(part["late"] for part in parts),
+            clock=max((part["clock"] for part in parts if part["clock"] is not None), default=None),
+        )
+
+    def _late(self, clock: int | None) -> Column:
+        """A record is late where its event lies before the watermark that stood when it was taken."""
+        if clock is None:
+            return F.lit(False)
+        return F.unix_micros("event_time") < clock - self._patience()
+
+    def _without(self, rows: DataFrame, positions: list[int]) -> DataFrame:
+        if not positions:
+            return rows
+        repeats = self._spark.createDataFrame(pa.table({"position": pa.array(positions, pa.int64())}))
+        return rows.withColumn("position", _position()).join(F.broadcast(repeats), "position", "left_anti").drop("position")
+
+    def _records_at(self, positions: list[int]) -> DataFrame:
+        """Records counted earlier. Rare: the same event in two partitions, the earlier one read later."""
+        spans: dict[int, list[int]] = {}
+        for partition, offset in map(partition_and_offset, positions):
+            spans.setdefault(partition, []).append(offset)
+        here = [(F.col("partition") == p) & F.col("offset").isin(offsets) for p, offsets in spans.items()]
+        records = self._spark.read.format("delta").load(str(self._path("records")))
+        return records.where(reduce(Column.__or__, here)).drop("processed_at")
+
+    def _changes(self, signed: DataFrame) -> Iterator[Change]:
+        """What signed rows add to each view, computed in two Spark jobs for all of them."""
+        lateness = f"{self._settings.jobs.watermark_seconds} SECONDS"
+        shares = (
+            views.shared(signed, self._views, self._slots, lateness)
+            .select("kafka_timestamp", "sign", F.explode("shares").alias("share"))
+            .select("kafka_timestamp", "sign", "share.*")
+            .persist()
+        )
+        try:
+            sums = _in_micros(views.partials(shares, self._slots)).toArrow()
+            members = _in_micros(views.members(shares, self._slots)).toArrow()
+        finally:
+            shares.unpersist()
+        for view in self._views:
+            yield _change(view, sums, members)
+
+    # -- 4: publish
+
+    def publish(self) -> None:
+        """Brings every sink up to what the ledger holds."""
+        for view in self._views:
+            sheet = sheet_of(view)
+            while rows := self._ledger.unpublished(sheet, PUBLISHED_AT_ONCE):
+                if view is self._daily:
+                    self._publish_csv(view, rows)
+                else:
+                    self._publish_table(view, rows)
+                self._ledger.published(sheet, rows)
+        self._retire_windows()
+
+    def _publish_table(self, view: View, rows: list[dict[str, Any]]) -> None:
+        kept = [published_row(view, row) for row in rows if row["rows"]]
+        gone = [published_row(view, row) for row in rows if not row["rows"]]
+        delta.correct(self._path(view.table.name), view.table, kept, gone)
+        horizon = self._horizon()
+        for row, published in zip(rows, (published_row(view, row) for row in rows), strict=True):
+            if not row["rows"] or (view.window and row["window_start"] < horizon):
+                self._publisher.forget(view.table, published)
+            else:
+                self._publisher.correct(view.table, published, as_of=moment(row["as_of"]))
+        self._publisher.flush()
+
+    def _publish_csv(self, view: View, rows: list[dict[str, Any]]) -> None:
+        for day in sorted({row["date"] for row in rows}):
+            held = self._ledger.select(sheet_of(view), "date = ?", (day,))
+            path = self._settings.csv(self._stream.name) / f"totals-{day}.csv"
+            write_csv(path, view.table, [published_row(view, row) for row in held])
+
+    def _horizon(self) -> int:
+        """Windows that start before this are no longer kept in the processed topic."""
+        kept = self._settings.jobs.processed_window_hours * 3_600_000_000
+        return self._ledger.counters().get("clock", 0) - kept
+
+    def _retire_windows(self) -> None:
+        for view in self._tables:
+            if view.window:
+                sheet = sheet_of(view)
+                old = self._ledger.retired(sheet, self._horizon())
+                for row in old:
+                    self._publisher.forget(view.table, published_row(view, row))
+                if old:
+                    self._publisher.flush()
+                    self._ledger.retire(sheet, self._horizon())
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a batch holds: its ends (exclusive, by partition), counts, and the greatest event time in microseconds."""
+
+    ends: dict[int, int]
+    records: int
+    rejected: int
+    late: int
+    clock: int | None
+
+
+class ArchiveError(Exception):
+    """A stream's tables and its ledger don't belong together."""
+
+
+def sheet_of(view: View) -> Sheet:
+    return Sheet(
+        name=view.table.name,
+        keys=tuple(view.key_names()),
+        sums=tuple(view.sums),
+        counts=tuple(view.distinct),
+        window=_length(view.window) if view.window else None,
+    )
+
+
+def published_row(view: View, row: dict[str, Any]) -> dict[str, Any]:
+    """A ledger's row -> the table's row, in the contract's types."""
+    out: dict[str, Any] = {name: row[name] for name in view.keys}
+    if view.window:
+        start = moment(row["window_start"])
+        out |= {"window_start": start, "window_end": start + _length(view.window), "is_final": bool(row["is_final"])}
+    for name in view.sums:
+        out[name] = _money(Decimal(row[name]) / MONEY_UNITS) if view.is_money(name) else row[name]
+    out |= {name: row[name] for name in view.distinct}
+    for name, (over, under) in view.ratios.items():
+        out[name] = _ratio(view, name, out[over], out[under])
+    return out
+
+
+def _ratio(view: View, name: str, over: Any, under: Any) -> Any:
+    if over is None or not under:
+        return None
+    with localcontext(prec=50):
+        value = Decimal(over) / Decimal(under)
+    return _money(value) if view.is_money(name) else float(value)
+
+
+def _money(value: Decimal) -> Decimal | None:
+    """Rounded as Spark rounds; null where DECIMAL(18,4) can't hold it."""
+    rounded = value.quantize(Decimal(1).scaleb(-MONEY_DECIMALS), ROUND_HALF_UP)
+    return rounded if abs(rounded) < Decimal(10) ** (MONEY_DIGITS - MONEY_DECIMALS) else None
+
+
+def _length(window: str) -> timedelta:
+    number, unit = window.split()
+    return timedelta(**{unit if unit.endswith("s") else unit + "s": int(number)})
+
+
+def _position() -> Column:
+    return F.shiftleft(F.col("partition").cast("BIGINT"), 48) + F.col("offset")
+
+
+def _from(consumed: dict[int, int]) -> Column:
+    """Messages at or after the position that was counted."""
+    seen = [(F.col("partition") == partition) & (F.col("offset") < end) for partition, end in consumed.items()]
+    return ~reduce(Column.__or__, seen, F.lit(False))
+
+
+def _in_micros(rows: DataFrame) -> DataFrame:
+    """Times as the ledger keeps them."""
+    times = [name for name in ("window_start", "as_of") if name in rows.columns]
+    return rows.withColumns({name: F.unix_micros(name) for name in times})
+
+
+def _change(view: View, sums: pa.Table, members: pa.Table) -> Change:
+    """A view's part of what a batch adds, under the view's own names."""
+    own = {f"sum_{i}": name for i, name in enumerate(view.sums)}
+    kept = {
+        name: _of(members, view).filter(pc.equal(_of(members, view)["slot"], i))
+        for i, name in enumerate(view.distinct)
+    }
+    return Change(
+        sheet_of(view),
+        _keyed(view, _of(sums, view), [*own, "rows", "as_of"]).rename_columns([*view.key_names(), *own.values(), "rows", "as_of"]),
+        {name: _keyed(view, table, ["member", "n"]) for name, table in kept.items()},
+    )
+
+
+def _of(table: pa.Table, view: View) -> pa.Table:
+    return table.filter(pc.equal(table["kind"], view.table.name))
+
+
+def _keyed(view: View, table: pa.Table, columns: list[str]) -> pa.Table:
+    """The key as columns of its own, then the columns asked for."""
+    keys = {name: pc.list_element(table["keys"], i) for i, name in enumerate(view.keys)}
+    if view.window:
+        keys = {"window_start": table["window_start"], **keys}
+    return pa.table({**keys, **{name: table[name] for name in columns}})

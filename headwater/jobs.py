@@ -1,0 +1,268 @@
+"""The frame that runs declared streams: session, sources, three shared queries, and a clean end.
+
+A job declares its stream (:class:`StreamJob`) and calls :func:`main`. One stream or all of them, the
+queries are the same three:
+
+- **live**: real-time mode, to the live and rejected topics;
+- **aggregate**: micro-batches a second apart, to the processed topics;
+- **archive**: slow micro-batches, to the tables (``headwater.archive``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from py4j.protocol import Py4JError
+from pyspark import SparkConf, SparkContext
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.streaming import DataStreamWriter, StreamingQuery
+
+from headwater import queries
+from headwater.archive import Archive
+from headwater.broker import find_broker
+from headwater.contracts.base import Stream
+from headwater.errors import HeadwaterError, run_main
+from headwater.kafka import client_config, spark_options
+from headwater.processed import ProcessedTopic
+from headwater.settings import Settings, load_settings
+from headwater.status import Listener, Status
+from headwater.topics import ensure_topics, partition_count
+from headwater.views import View
+
+QUERIES = ("live", "aggregate", "archive")
+MICRO_BATCH_SLOTS = 2
+"""Slots kept for micro-batches beside the ones that real-time tasks hold for good."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StreamJob:
+    """A stream as its job declares it."""
+
+    stream: Stream
+    views: tuple[View, ...]
+    daily_csv: View | None = None
+
+
+class JobError(HeadwaterError):
+    """A job can't start, or one of its queries ended."""
+
+
+def main(jobs: Sequence[StreamJob]) -> None:
+    """The command line of every job."""
+    run_main(lambda: _main(jobs))
+
+
+def _main(jobs: Sequence[StreamJob]) -> int:
+    arguments = _parser().parse_args()
+    settings = load_settings()
+    bootstrap = find_broker(settings)
+    ensure_topics(settings, bootstrap, [job.stream for job in jobs])
+    with Run(jobs, settings, bootstrap, once=arguments.once) as run:
+        return run.until_stopped(arguments.queries)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Run the queries of Headwater's streams.")
+    parser.add_argument("--once", action="store_true", help="take what the topics hold now, then exit")
+    parser.add_argument(
+        "--queries", type=_query_names, default=QUERIES, metavar="LIST", help=f"some of {','.join(QUERIES)}"
+    )
+    return parser
+
+
+def _query_names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    unknown = [name for name in names if name not in QUERIES]
+    if unknown or not names:
+        raise argparse.ArgumentTypeError(f"unknown query {', '.join(unknown) or '(none)'}; there are {', '.join(QUERIES)}")
+    return tuple(name for name in QUERIES if name in names)
+
+
+class Run:
+    """One run of some streams' queries in one Spark driver."""
+
+    def __init__(self, jobs: Sequence[StreamJob], settings: Settings, bootstrap: str, *, once: bool) -> None:
+        self._jobs = sorted(jobs, key=lambda job: job.stream.name)
+        self._settings = settings
+        self._bootstrap = bootstrap
+        self._once = once
+        self._name = "+".join(job.stream.name for job in self._jobs)
+        self._stop = threading.Event()
+        self._queries: list[StreamingQuery] = []
+        self._archives: dict[Stream, Archive] = {}
+
+    def __enter__(self) -> Run:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop.set())
+        topics = [job.stream.raw_topic for job in self._jobs]
+        self._needed = sum(partition_count(self._settings, self._bootstrap, topic) for topic in topics)
+        self._spark = session(self._name, self._settings, self._needed + MICRO_BATCH_SLOTS)
+        client = client_config(self._settings, self._bootstrap)
+        self._status = Status(client)
+        self._spark.streams.addListener(Listener(self._status, [job.stream.name for job in self._jobs]))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(Py4JError, OSError):  # the same signal may have ended the JVM already
+            for query in self._queries:
+                query.stop()
+        for archive in self._archives.values():
+            archive.close()
+        self._status.close()
+        with suppress(Py4JError, OSError):
+            self._spark.stop()
+
+    def until_stopped(self, names: Sequence[str]) -> int:
+        """Runs the queries until a signal, the end of ``--once``, or a query's failure; returns the exit code."""
+        start: dict[str, Callable[[], StreamingQuery]] = {
+            "live": self._live,
+            "aggregate": self._aggregate,
+            "archive": self._archive,
+        }
+        if "live" in names and not self._once:
+            require_slots(self._spark, self._needed + (len(names) > 1))
+        for name in names:
+            if self._stop.is_set():
+                break
+            self._queries.append(start[name]())
+            # One after the other: the exact rows of the archive are to be the last ones written.
+            if self._once:
+                self._await(lambda: not self._queries[-1].isActive)
+        if not self._once:
+                self._await(lambda: any(not query.isActive for query in self._queries))
+        return 0
+
+    def _await(self, condition: Callable[[], bool]) -> None:
+        """Python hears signals between two waits only, so the waits are short."""
+        while not condition() and not self._stop.wait(0.2):
+            pass
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        for query in self._queries:
+            failure = None if query.isActive else query.exception()
+            if failure and not self._stop.is_set():
+                raise JobError(f"the {query.name} query of {self._name} failed: {failure}")
+
+    # -- the three queries
+
+    def _live(self) -> StreamingQuery:
+        out = queries.live({job.stream: self._source(job.stream, limited=False) for job in self._jobs})
+        checkpoint_interval = f"{self._settings.jobs.realtime_checkpoint_seconds} seconds"
+        return self._start("live", self._to_kafka(out), realTime=checkpoint_interval)
+
+    def _aggregate(self) -> StreamingQuery:
+        jobs = self._settings.jobs
+        out = queries.aggregate(
+            {job.stream: self._source(job.stream) for job in self._jobs},
+            {job.stream: job.views for job in self._jobs},
+            watermark_seconds=jobs.watermark_seconds,
+            dedupe_seconds=jobs.dedupe_seconds,
+        )
+        return self._start("aggregate", self._to_kafka(out), processingTime=f"{jobs.aggregate_trigger_seconds} seconds")
+
+    def _archive(self) -> StreamingQuery:
+        for job in self._jobs:
+            publisher = ProcessedTopic(job.stream, client_config(self._settings, self._bootstrap))
+            archive = Archive(self._spark, self._settings, job.stream, job.views, job.daily_csv, publisher)
+            archive.recover(self._read)
+            self._archives[job.stream] = archive
+        source = self._messages(",".join(job.stream.raw_topic for job in self._jobs))
+        return self._start(
+            "archive",
+            source.writeStream.foreachBatch(self._take),
+            processingTime=f"{self._settings.jobs.archive_trigger_seconds} seconds",
+        )
+
+    def _take(self, messages: DataFrame, _: int) -> None:
+        several = len(self._archives) > 1
+        if several:  # each stream reads the batch, Kafka is asked once
+            messages.persist()
+        try:
+            for stream, archive in self._archives.items():
+                archive.take(messages.where(F.col("topic") == stream.raw_topic))
+                self._status.stream(stream.name, archive.counters())
+        finally:
+            if several:
+                messages.unpersist()
+
+    # -- sources and sinks
+
+    def _source(self, stream: Stream, *, limited: bool = True) -> DataFrame:
+        return self._messages(stream.raw_topic, limited=limited)
+
+    def _messages(self, topics: str, *, limited: bool = True) -> DataFrame:
+        reader = (
+            self._spark.readStream.format("kafka")
+            .options(**spark_options(self._settings, self._bootstrap))
+            .option("subscribe", topics)
+            .option("startingOffsets", "earliest")
+        )
+        if limited:  # real-time mode takes what comes
+            reader = reader.option("maxOffsetsPerTrigger", self._settings.jobs.max_offsets_per_trigger)
+        return reader.load()
+
+    def _read(self, stream: Stream, starts: dict[int, int], ends: dict[int, int]) -> DataFrame:
+        """Some of a stream's messages as a batch; a partition without a start is read from its beginning."""
+        first = ", ".join(f'"{partition}": {starts.get(partition, -2)}' for partition in ends)
+        last = ", ".join(f'"{partition}": {end}' for partition, end in ends.items())
+        assigned = ", ".join(map(str, ends))
+        return (
+            self._spark.read.format("kafka")
+            .options(**spark_options(self._settings, self._bootstrap))
+            .option("assign", f'{{"{stream.raw_topic}": [{assigned}]}}')
+            .option("startingOffsets", f'{{"{stream.raw_topic}": {{{first}}}}}')
+            .option("endingOffsets", f'{{"{stream.raw_topic}": {{{last}}}}}')
+            .load()
+        )
+
+    def _to_kafka(self, out: DataFrame) -> DataStreamWriter:
+        return out.writeStream.format("kafka").options(**spark_options(self._settings, self._bootstrap)).outputMode("update")
+
+    def _start(self, name: str, writer: DataStreamWriter, **trigger: str) -> StreamingQuery:
+        timed = writer.trigger(availableNow=True) if self._once else writer.trigger(**trigger)
+        checkpoint = self._settings.checkpoint(self._name, name)
+        return timed.queryName(name).option("checkpointLocation", str(checkpoint)).start()
+
+
+def session(name: str, settings: Settings, slots: int) -> SparkSession:
+    """The Spark session. On one machine ``local[N]`` counts task slots, not cores."""
+    builder = SparkSession.builder.appName(f"headwater-{name}")
+    for key, value in settings.spark.properties.items():
+        builder = builder.config(key, value)
+    master = settings.spark.master or _submitted_master() or f"local[{slots}]"
+    spark = builder.master(master).getOrCreate()
+    spark.sparkContext.setLogLevel("WARN")
+    return spark
+
+
+def _submitted_master() -> str | None:
+    """What ``spark-submit --master`` was given; ``local[*]`` is its word for nothing."""
+    SparkContext._ensure_initialized()
+    master = SparkConf().get("spark.master")
+    return None if master == "local[*]" else master
+
+
+def require_slots(spark: SparkSession, needed: int, timeout_seconds: float = 60) -> None:
+    """Real-time mode with fewer slots than partitions delivers a part of the records, and says nothing."""
+    context = spark.sparkContext
+    deadline = time.monotonic() + (0 if context.master.startswith("local") else timeout_seconds)
+    while context.defaultParallelism < needed:
+        if time.monotonic() >= deadline:
+            raise JobError(
+                f"{needed} task slots are needed (one for each partition of the raw topics, one more for the other "
+                f"queries), and {context.master} has {context.defaultParallelism}: with too few, real-time mode loses "
+                f"records silently. Give it `--master local[{needed}]` or more, leave --master out, or on a cluster "
+                f"raise spark.cores.max or the number of executors."
+            )
+        time.sleep(1)

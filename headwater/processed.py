@@ -1,0 +1,66 @@
+"""The processed topic: the latest value of every row of every table, keyed and compacted."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import orjson
+from confluent_kafka import KafkaError, Message, Producer
+from pydantic import BaseModel
+
+from headwater.contracts.base import Stream, Table
+
+
+class Publisher(Protocol):
+    """What the archive needs of the processed topic."""
+
+    def correct(self, table: Table, row: dict[str, Any], as_of: datetime) -> None: ...
+    def forget(self, table: Table, row: dict[str, Any]) -> None: ...
+    def flush(self) -> None: ...
+
+
+class PublishError(Exception):
+    """Kafka did not take a row; the ledger still holds it as unpublished."""
+
+
+class ProcessedTopic:
+    """Writes exact rows to a stream's processed topic. ``flush`` returns when Kafka has them all."""
+
+    def __init__(self, stream: Stream, client: dict[str, str | int | float | bool]) -> None:
+        self._topic = stream.processed_topic
+        self._producer = Producer(client)
+        self._failed: KafkaError | None = None
+
+    def correct(self, table: Table, row: dict[str, Any], as_of: datetime) -> None:
+        model: BaseModel = table.row(**row)
+        now = datetime.now(UTC)
+        value = {
+            "kind": table.name,
+            "updated_at": now,
+            "as_of": as_of,
+            "source": "archive",
+            **model.model_dump(mode="json"),
+        }
+        self._send(table, row, orjson.dumps(value, option=orjson.OPT_UTC_Z))
+
+    def forget(self, table: Table, row: dict[str, Any]) -> None:
+        self._send(table, row, None)
+
+    def flush(self) -> None:
+        self._producer.flush()
+        if self._failed:
+            failed, self._failed = self._failed, None
+            raise PublishError(f"{self._topic}: Kafka did not take a row: {failed}")
+
+    def _send(self, table: Table, row: dict[str, Any], value: bytes | None) -> None:
+        key = f"{table.name}:{table.id_of(row)}"
+        while True:
+            try:
+                self._producer.produce(self._topic, value, key, on_delivery=self._delivered)
+                return
+            except BufferError:
+                self._producer.poll(1)
+
+    def _delivered(self, error: KafkaError | None, _: Message) -> None:
+        self._failed = error or self._failed

@@ -1,0 +1,208 @@
+"""Parse a stream's raw messages and split them by its contract's rules.
+
+One parsing function serves the live, aggregate and archive queries. A message is opened once, as a
+VARIANT, because a VARIANT remembers which JSON type each value had: ``"quantity": "2"`` is text, and text
+is not a whole number. Casting that VARIANT to a struct of variants costs one pass, whatever the number
+of fields; the fields are then cast one by one, and a field that fails says why without taking the rest
+of the record with it (``docs/decisions/0001-parse-through-variant.md``).
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from headwater.contracts.base import MONEY_DECIMALS, MONEY_DIGITS, FieldSpec, Kind, Stream
+
+AHEAD_ALLOWED = "INTERVAL 1 DAY"
+"""An ``event_time`` further ahead of Kafka's timestamp than this rejects its record."""
+
+_ISO_8601_WITH_OFFSET = r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d(:?\d\d)?)$"
+_FIRST_MOMENT = "0001-01-02T00:00:00Z"
+"""Python and Arrow have no year 0; a day later no window or offset leads there."""
+
+_WIDE = "DECIMAL(38,10)"
+"""Wide enough to hold any number that could be in range, exactly."""
+
+POSITION = ("topic", "partition", "offset", "kafka_timestamp")
+"""What the account is kept by, and Kafka's clock."""
+
+
+def checked(messages: DataFrame, stream: Stream) -> DataFrame:
+    """A Kafka source's rows of one stream -> the contract's fields, and what is wrong with them.
+
+    In: ``value`` (binary), ``topic``, ``partition``, ``offset``, ``timestamp``.
+    Out: the contract's fields in its types, ``flags`` (optional fields that were wrong and are null
+    now), ``extra`` (unknown fields, a JSON object or null), ``reasons`` (why the record is rejected;
+    empty where it is valid), ``raw`` (the value as it came) and :data:`POSITION`.
+    """
+    return messages.transform(_opened, stream).transform(_typed, stream).transform(_judged, stream)
+
+
+def valid(rows: DataFrame) -> DataFrame:
+    """Checked rows -> the valid ones, without what only a rejected one needs."""
+    return rows.where(F.size("reasons") == 0).drop("reasons", "raw")
+
+
+def rejected(rows: DataFrame, stream: Stream) -> DataFrame:
+    """Checked rows -> the rejected ones, with the columns of :class:`headwater.contracts.base.Rejected`."""
+    text = F.col("raw").cast("string")
+    return rows.where(F.size("reasons") > 0).select(
+        F.lit(stream.name).alias("stream"),
+        "reasons",
+        F.when(F.is_valid_utf8(text), text).otherwise(F.base64("raw")).alias("raw"),
+        *POSITION,
+        F.current_timestamp().alias("rejected_at"),
+    )
+
+
+def _opened(messages: DataFrame, stream: Stream) -> DataFrame:
+    """Each message as an object of variants, null where it isn't one JSON object.
+
+    The brackets make the parser read to the message's end: without them ``{...} junk`` and ``{...}{...}``
+    pass for their first object and the rest is lost.
+    """
+    text = F.col("value").cast("string")
+    shape = ", ".join(f"`{field.name}`: VARIANT" for field in stream.fields)
+    parsed = F.when(F.is_valid_utf8(text), F.try_parse_json(F.concat(F.lit("["), text, F.lit("]"))))
+    return (
+        messages.select(
+            F.col("value").alias("raw"), "topic", "partition", "offset", F.col("timestamp").alias("kafka_timestamp"), parsed.alias("parsed")
+        )
+        .withColumn("objects", F.expr(f"try_cast(parsed AS ARRAY<STRUCT<{shape}>>)"))
+        .withColumn("object", F.when(F.size("objects") == 1, F.col("objects")[0]))
+        .withColumn("extra", _unknown_fields(stream))
+        .drop("objects", "parsed")
+    )
+
+
+def _unknown_fields(stream: Stream) -> Column:
+    known = ", ".join(f"'{field.name}'" for field in stream.fields)
+    members = f"map_filter(try_cast(parsed AS ARRAY<MAP<STRING, VARIANT>>)[0], (k, v) -> k NOT IN ({known}))"
+    return F.expr(f"CASE WHEN size(objects) = 1 AND cardinality({members}) > 0 THEN to_json({members}) END")
+
+
+def _typed(rows: DataFrame, stream: Stream) -> DataFrame:
+    """Each field cast to its kind: null where it is missing, of another type or too large to hold."""
+    members = [F.col("object")[field.name].alias(_variant(field)) for field in stream.fields]
+    values = [_cast(field).alias(field.name) for field in stream.fields]
+    kept = ["raw", "extra", *POSITION, F.col("object").isNotNull().alias("is_object")]
+    return rows.select(*kept, *members).select("*", *values)
+
+
+def _judged(rows: DataFrame, stream: Stream) -> DataFrame:
+    """The reasons and flags of each record, its own defaults filled in, and out-of-range options nulled."""
+    required = [field for field in stream.fields if field.required]
+    optional = [field for field in stream.fields if not field.required]
+    future = F.when(
+        F.col("event_time") > F.col("kafka_timestamp") + F.expr(AHEAD_ALLOWED), F.lit("future:event_time")
+    )
+    reasons = F.when(~F.col("is_object"), F.array(F.lit("not_json"))).otherwise(
+        F.array_compact(F.array(*[_reason(field) for field in required], future))
+    )
+    flags = F.array_compact(F.array(*[F.when(_is_wrong(field), F.lit(field.name)) for field in optional]))
+    position_id = F.concat_ws("-", "topic", "partition", "offset")
+    values = {
+        **{field.name: F.when(_in_range(field), F.col(field.name)) for field in optional if _is_limited(field)},
+        "event_id": F.coalesce("event_id", position_id),
+        "event_time": F.coalesce("event_time", "kafka_timestamp"),
+    }
+    return rows.select(
+        *[values.get(field.name, F.col(field.name)).alias(field.name) for field in stream.fields],
+        flags.alias("flags"),
+        "extra",
+        reasons.alias("reasons"),
+        "raw",
+        *POSITION,
+    )
+
+
+def _variant(field: FieldSpec) -> str:
+    return f"variant_{field.name}"
+
+
+def _text(field: FieldSpec) -> Column:
+    """The value of a JSON string, null for any other JSON type: only a string casts to BINARY."""
+    return F.expr(f"CAST(try_cast(`{_variant(field)}` AS BINARY) AS STRING)")
+
+
+def _is_number(field: FieldSpec) -> Column:
+    schema = F.schema_of_variant(_variant(field))
+    return schema.startswith("BIGINT") | schema.startswith("DECIMAL") | schema.startswith("DOUBLE")
+
+
+def _cast(field: FieldSpec) -> Column:
+    text, name = _text(field), _variant(field)
+    number = F.when(_is_number(field), F.expr(f"try_cast(`{name}` AS {_WIDE})"))
+    match field.kind:
+        case Kind.TEXT:
+            return F.when(F.trim(text) != "", text)
+        case Kind.WHOLE:
+            return F.when(number == F.floor(number), number.try_cast("BIGINT"))
+        case Kind.MONEY:
+            amount = F.coalesce(number, text.try_cast(_WIDE))
+            return amount.try_cast(f"DECIMAL({MONEY_DIGITS},{MONEY_DECIMALS})")
+        case Kind.NUMBER:
+            value = F.when(_is_number(field), F.expr(f"try_cast(`{name}` AS DOUBLE)"))
+            return F.when(F.abs(value) < float("inf"), value)
+        case Kind.BOOLEAN:
+            return F.when(F.schema_of_variant(name) == "BOOLEAN", F.expr(f"try_cast(`{name}` AS BOOLEAN)"))
+        case Kind.TIME:
+            moment = F.when(text.rlike(_ISO_8601_WITH_OFFSET), text.try_cast("TIMESTAMP"))
+            return F.when(moment >= F.lit(_FIRST_MOMENT).cast("TIMESTAMP"), moment)
+        case _:
+            raise TypeError(f"{field.name}: a raw record can't carry {field.kind}")
+
+
+def _is_missing(field: FieldSpec) -> Column:
+    """Absent, null, or text of nothing but blanks."""
+    variant = F.col(_variant(field))
+    return variant.isNull() | F.is_variant_null(variant) | F.coalesce(F.trim(_text(field)) == "", F.lit(False))
+
+
+def _is_of_other_type(field: FieldSpec) -> Column:
+    """There, but not of the kind that the contract asks for. A number too large to hold is of its kind."""
+    if field.kind in (Kind.WHOLE, Kind.NUMBER):
+        number = F.expr(f"try_cast(`{_variant(field)}` AS {_WIDE})")
+        fraction = number != F.floor(number) if field.kind is Kind.WHOLE else F.lit(False)
+        return ~_is_number(field) | F.coalesce(fraction, F.lit(False))
+    if field.kind is Kind.MONEY:
+        text = _text(field)
+        spelled = text.rlike("[0-9]") & text.try_cast("DOUBLE").isNotNull()
+        return ~_is_number(field) & ~F.coalesce(spelled, F.lit(False))
+    return F.col(field.name).isNull()
+
+
+def _is_limited(field: FieldSpec) -> bool:
+    return bool(field.choices) or field.not_zero or field.minimum is not None or field.maximum is not None
+
+
+def _in_range(field: FieldSpec) -> Column:
+    """Within the contract's limits; never null, so that an unheld number counts as out of range."""
+    value = F.col(field.name)
+    limits = [value.isNotNull()]
+    if field.minimum is not None:
+        limits.append(value >= F.lit(field.minimum))
+    if field.maximum is not None:
+        limits.append(value <= F.lit(field.maximum))
+    if field.not_zero:
+        limits.append(value != 0)
+    if field.choices:
+        limits.append(value.isin(*field.choices))
+    return reduce(Column.__and__, limits)
+
+
+def _reason(field: FieldSpec) -> Column:
+    """Why a required field rejects its record; null where it doesn't. Looks closer only at what fails."""
+    why = (
+        F.when(_is_missing(field), F.lit(f"missing:{field.name}"))
+        .when(_is_of_other_type(field), F.lit(f"type:{field.name}"))
+        .otherwise(F.lit(f"range:{field.name}"))
+    )
+    return F.when(~_in_range(field), why)
+
+
+def _is_wrong(field: FieldSpec) -> Column:
+    return ~_in_range(field) & ~_is_missing(field)

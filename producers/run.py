@@ -18,7 +18,7 @@ import structlog
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from headwater.broker import ensure_broker, find_broker
+from headwater.broker import ensure_broker
 from headwater.contracts.base import Stream
 from headwater.kafka import client_config
 from headwater.settings import Settings, load_settings
@@ -106,34 +106,32 @@ def run(producer: StreamProducer, arguments: Sequence[str] | None = None) -> int
     """A producer's main program; returns its exit code: 0, or 1 where messages were not delivered."""
     options = parse(producer, arguments)
     settings = load_settings()
-    feed = feed_of(producer, options, settings, datetime.now(UTC))
     log = structlog.get_logger().bind(stream=producer.stream.name, source=options.source)
-    if feed.total == 0:
-        log.info("nothing to send", rows=0)
-        return 0
-    bootstrap = settings.kafka.bootstrap_servers or find_broker(settings) or ensure_broker(settings)
-    ensure_topics(settings, bootstrap, [producer.stream])
-    config = {"message.max.bytes": settings.kafka.max_message_bytes, **client_config(settings, bootstrap)}
-    delivery = Delivery(producer.stream.raw_topic, config)
     stop = Stop()
-    started = time.monotonic()
     with stop.listening():
+        feed = feed_of(producer, options, settings, datetime.now(UTC))
+        if feed.total == 0:
+            log.info("nothing to send", rows=0)
+            return 0
+        bootstrap = ensure_broker(settings)
+        ensure_topics(settings, bootstrap, [producer.stream])
+        delivery = Delivery(producer.stream.raw_topic, client_config(settings, bootstrap))
+        log.info("sending", topic=delivery.topic, broker=bootstrap, records=feed.total or "until stopped")
+        started = time.monotonic()
         send(producer.stream, feed, delivery, stop)
         delivery.flush(STOP_PATIENCE_S if stop() else DELIVERY_PATIENCE_S)
     seconds = time.monotonic() - started
-    undelivered = dict(delivery.errors)
     log.info(
         "stopped" if stop() else "done",
-        topic=delivery.topic,
-        broker=bootstrap,
         sent=delivery.sent,
         acknowledged=delivery.acknowledged,
-        undelivered=sum(undelivered.values()),
+        undelivered=delivery.errors.total(),
         seconds=round(seconds, 3),
         per_second=round(delivery.acknowledged / seconds, 1),
-        **({"errors": undelivered} if undelivered else {}),
     )
-    return 1 if undelivered or delivery.is_dead else 0
+    if delivery.errors:
+        log.error("not delivered", **delivery.errors)
+    return 1 if delivery.errors or delivery.is_dead else 0
 
 
 def send(stream: Stream, feed: Feed, delivery: Delivery, stop: Stop) -> None:

@@ -6,6 +6,7 @@ import argparse
 import base64
 import errno
 import hashlib
+import inspect
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -43,13 +44,12 @@ class DashboardError(HeadwaterError):
 class SecurityHeaders:
     """A strict policy: nothing but this server's own files, and inline scripts only by their hash.
 
-    The hashes are taken at the first request, when every callback has been registered.
+    The hashes are taken anew for each answer: Dash adds an inline script with the first page it serves.
     """
 
     def __init__(self, app: ASGIApp, hashes: Callable[[], list[str]]) -> None:
         self.app = app
         self._hashes = hashes
-        self._policy = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -67,14 +67,12 @@ class SecurityHeaders:
         await self.app(scope, receive, with_headers)
 
     def _csp(self) -> str:
-        if not self._policy:
-            scripts = " ".join(["'self'", *self._hashes()])
-            self._policy = (
-                f"default-src 'self'; script-src {scripts}; style-src 'self' 'unsafe-inline'; "
-                "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; worker-src 'self'; "
-                "object-src 'none'; base-uri 'self'; frame-ancestors 'self'"
-            )
-        return self._policy
+        scripts = " ".join(["'self'", *self._hashes()])
+        return (
+            f"default-src 'self'; script-src {scripts}; style-src 'self' 'unsafe-inline'; "
+            "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; worker-src 'self'; "
+            "object-src 'none'; base-uri 'self'; frame-ancestors 'self'"
+        )
 
 
 def build(settings: Settings, hub: Hub, raw: RawReader, feed: Feed | None = None) -> FastAPI:
@@ -83,6 +81,7 @@ def build(settings: Settings, hub: Hub, raw: RawReader, feed: Feed | None = None
     @asynccontextmanager
     async def lifespan(server: FastAPI) -> AsyncIterator[None]:
         hub.attach()
+        await _prepare(app)
         if feed is not None:
             feed.start()
         yield
@@ -124,6 +123,17 @@ def build(settings: Settings, hub: Hub, raw: RawReader, feed: Feed | None = None
     push.register(app, hub, push.Sessions(), pages, always=(BEAT,))
     server.add_middleware(SecurityHeaders, hashes=lambda: _script_hashes(app))
     return server
+
+
+async def _prepare(app: Dash) -> None:
+    """What Dash puts off until its first request, and then only does for `/`.
+
+    Without it a server whose first visitor asks for another page answers without assets and page router.
+    """
+    for prepare in app.backend._before_request_funcs:
+        result = prepare()
+        if inspect.isawaitable(result):
+            await result
 
 
 def _script_hashes(app: Dash) -> list[str]:

@@ -24,10 +24,10 @@ def number(field: str, header: str, form: str = ",d", **options: Any) -> dict[st
     return {
         "field": field,
         "headerName": header,
-        "type": "rightAligned",
+        "headerClass": "ag-right-aligned-header",
         "filter": "agNumberColumnFilter",
         "valueFormatter": {"function": f"params.value == null ? '' : d3.format('{form}')(params.value)"},
-        "cellClass": "hw-number",
+        "cellClass": "ag-right-aligned-cell hw-number",
         **options,
     }
 
@@ -44,12 +44,12 @@ def grid(component_id: str, columns: list[dict[str, Any]], row_id: str, height: 
         columnDefs=columns,
         rowData=[],
         getRowId=row_id,
-        defaultColDef={"sortable": True, "resizable": True, "suppressHeaderMenuButton": True, "minWidth": 80},
+        defaultColDef={"sortable": True, "resizable": True, "minWidth": 80, "wrapHeaderText": True},
         dashGridOptions={
             "theme": {"function": THEME},
             "animateRows": False,
             "rowSelection": {"mode": "singleRow", "checkboxes": False, "enableClickSelection": True},
-            "overlayNoRowsTemplate": f"<span class='hw-empty'>{empty}</span>",
+            "localeText": {"noRowsToShow": empty},
             "suppressCellFocus": False,
             "enableCellTextSelection": True,
             **options,

@@ -20,8 +20,8 @@ THEME = {
 }
 
 SCHEME_SCRIPT = (
-    "document.documentElement.dataset.mantineColorScheme = ((chosen) => chosen === 'dark' || chosen === 'light' ? chosen"
-    " : matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light')"
+    "document.documentElement.dataset.mantineColorScheme = ((chosen) => chosen === 'dark' || chosen === 'light'"
+    " ? chosen : matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light')"
     "(localStorage.getItem('mantine-color-scheme-value'));"
 )
 """Before the first paint, so that a dark page never flashes white. Mantine takes it over."""
@@ -106,11 +106,10 @@ def page(path: str, children: Iterable[Any]) -> Any:
     return html.Div([dcc.Store(id="page", data=path), *children], className="hw-page")
 
 
-def title(text: str, *beside: Any) -> Any:
-    """The page's heading, and what stands at its right."""
-    return dmc.Group(
-        [dmc.Title(text, order=1, className="hw-title"), *beside], justify="space-between", gap="sm", mb="md"
-    )
+def title(text: str, *beside: Any, nav: Any = None) -> Any:
+    """The page's heading, its sibling pages, and what stands at its right."""
+    head = html.Div([dmc.Title(text, order=1, className="hw-title"), nav], className="hw-heading")
+    return html.Div([head, *beside], className="hw-titlebar")
 
 
 def card(*children: Any, heading: str | None = None, beside: Any = None, **props: Any) -> Any:

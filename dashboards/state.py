@@ -178,9 +178,12 @@ class Rate:
 
     def __init__(self) -> None:
         self._seconds: deque[tuple[int, int]] = deque(maxlen=SPARK_SECONDS + 2)
+        self._since: int | None = None
 
     def add(self, now: float) -> None:
         second = int(now)
+        if self._since is None:
+            self._since = second
         if self._seconds and self._seconds[-1][0] == second:
             self._seconds[-1] = (second, self._seconds[-1][1] + 1)
         else:
@@ -194,7 +197,9 @@ class Rate:
     def spark(self, now: float) -> tuple[int, ...]:
         counts = dict(self._seconds)
         end = int(now)
-        return tuple(counts.get(second, 0) for second in range(end - SPARK_SECONDS, end))
+        # Not further back than the first record: before it this process knows nothing, which is not zero.
+        begin = max(end - SPARK_SECONDS, self._since if self._since is not None else end)
+        return tuple(counts.get(second, 0) for second in range(begin, end))
 
 
 def replaces(new: Row, held: Row | None) -> bool:

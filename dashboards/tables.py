@@ -74,7 +74,7 @@ def _by_greatest(
     table: DeltaTable, dataset: ds.Dataset, column: str, bounds: ds.Expression | None
 ) -> Iterator[tuple[ds.Fragment, Any]]:
     """The table's files, those with the greatest values first; files without statistics before all others."""
-    actions = pa.record_batch(table.get_add_actions(flatten=True))
+    actions = pa.table(table.get_add_actions(flatten=True))
     name = f"max.{column}"
     greatest: dict[str, Any] = {}
     if name in actions.schema.names:

@@ -71,15 +71,14 @@ class Shop:
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
-        self.totals = defaultdict(
-            lambda: {"quantity": 0, "units": 0, "revenue": Decimal(0), "orders": 0, "returns": 0}
-        )
+        self.totals = defaultdict(lambda: {"quantity": 0, "units": 0, "revenue": Decimal(0), "orders": 0, "returns": 0})
 
     def sale(self, at: datetime, **given: Any) -> Produced:
         """A live record at this moment."""
-        product = given.pop("product", None) or self.random.choices(
-            list(PRODUCTS), weights=[len(PRODUCTS) - i for i in range(len(PRODUCTS))]
-        )[0]
+        product = (
+            given.pop("product", None)
+            or self.random.choices(list(PRODUCTS), weights=[len(PRODUCTS) - i for i in range(len(PRODUCTS))])[0]
+        )
         category, price = PRODUCTS.get(product, ("Other", "10.00"))
         quantity = -1 if self.random.random() < 0.04 else self.random.choice((1, 1, 1, 2, 3))
         country = self.random.choices(COUNTRIES, weights=range(len(COUNTRIES), 0, -1))[0]

@@ -49,7 +49,7 @@
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
     headwater: {
       page: (path) => {
-        tell({ path });
+        tell({ path, paused: false });
         markLinks();
         return window.dash_clientside.no_update;
       },

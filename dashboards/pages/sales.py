@@ -27,8 +27,7 @@ LIVE_ROWS = 40
 REJECTED_ROWS = 60
 PERIODS = (5, 15, 60)
 
-START = "<code>make run-producers STREAMS=sales</code>"
-NO_SALES = f"No sales yet. {START} sends some."
+NO_SALES = "No sales yet: make run-producers STREAMS=sales sends some."
 NO_REJECTS = "Nothing rejected. Good."
 
 
@@ -56,7 +55,7 @@ def layout() -> Any:
     return page(
         PATH,
         [
-            title("Sales", subnav(PATH), controls()),
+            title("Sales", controls(), nav=subnav(PATH)),
             html.Div(id="sales-state", className="hw-state"),
             html.Div(id="sales-banner"),
             html.Div(id="sales-tiles", className="hw-tiles"),
@@ -131,9 +130,9 @@ def products_grid() -> Any:
     return grid(
         "sales-products",
         [
-            words("product", "Product", flex=3, minWidth=150, floatingFilter=True, tooltipField="product"),
-            number("quantity", "Total quantity", flex=1, minWidth=105),
-            number("revenue", "Total price", ",.2f", flex=1, minWidth=120, sort="desc"),
+            words("product", "Product", flex=3, minWidth=112, floatingFilter=True, tooltipField="product"),
+            number("quantity", "Total quantity", flex=1, minWidth=88),
+            number("revenue", "Total price", ",.2f", flex=1, minWidth=112, sort="desc"),
             number(
                 "orders", "Orders", flex=1, minWidth=90,
                 valueFormatter={"function": "(params.data.provisional ? '≈ ' : '') + d3.format(',d')(params.value)"},
@@ -141,7 +140,7 @@ def products_grid() -> Any:
             number("returns", "Returned", flex=1, minWidth=90),
         ],
         "params.data.product",
-        640,
+        644,
         NO_SALES,
     )  # fmt: skip
 
@@ -151,11 +150,20 @@ def live_grid() -> Any:
     return grid(
         "sales-live",
         [
-            words("time", "Time", width=104, minWidth=90, filter=False, cellClass="hw-number"),
-            words("product", "Product", flex=3, minWidth=140, tooltipField="product"),
-            number("quantity", "Qty", width=74, minWidth=64, cellClassRules={"hw-negative": "params.value < 0"}),
-            number("price", "Price", ",.2f", width=96),
-            number("total", "Total", ",.2f", width=106, cellClassRules={"hw-negative": "params.value < 0"}),
+            words("time", "Time", width=92, minWidth=84, filter=False, cellClass="hw-number"),
+            words("product", "Product", flex=3, minWidth=120, tooltipField="product"),
+            number(
+                "quantity",
+                "Qty",
+                width=74,
+                minWidth=64,
+                filter=False,
+                cellClassRules={"hw-negative": "params.value < 0"},
+            ),
+            number("price", "Price", ",.2f", width=96, filter=False),
+            number(
+                "total", "Total", ",.2f", width=106, filter=False, cellClassRules={"hw-negative": "params.value < 0"}
+            ),
             words("country", "Country", flex=2, minWidth=100),
             words("store", "Store", flex=2, minWidth=100),
         ],
@@ -170,7 +178,7 @@ def rejected_grid() -> Any:
     return grid(
         "sales-rejected",
         [
-            words("time", "Time", width=104, minWidth=90, filter=False, cellClass="hw-number"),
+            words("time", "Time", width=92, minWidth=84, filter=False, cellClass="hw-number"),
             words("reasons", "Reasons", flex=2, minWidth=120, tooltipField="reasons"),
             words("raw", "As it came", flex=3, minWidth=140),
         ],
@@ -238,7 +246,9 @@ def state(snapshot: Snapshot, view: View) -> list[Any]:
     if view.paused:
         since = stream.live_count - view.held.get(STREAM, stream.live_count)
         paused = [
-            dmc.Badge(f"paused · {whole(since)} new since", color="yellow", variant="filled", className="hw-badge")
+            dmc.Badge(
+                f"paused · {whole(since)} new since", color="yellow", variant="filled", className="hw-badge hw-paused"
+            )
         ]
     return [badge(stream.health), *paused, *(html.Span(word, className="hw-muted hw-number") for word in words_)]
 
@@ -289,7 +299,7 @@ def _tile(name: str, value: str, figures: Kpis, key: str, minutes: int) -> Any:
         below: Any = "no earlier period to compare"
     else:
         side = "hw-up" if change >= 0.0005 else "hw-down" if change <= -0.0005 else ""
-        below = [html.Span(percent(change), className=side), f" on the {minutes} min before"]
+        below = [html.Span(percent(change), className=side), f" vs {minutes} min before"]
     return card(
         html.Div(f"{name}, last {minutes} min", className="hw-tile-name"),
         html.Div(value, className="hw-tile-value"),

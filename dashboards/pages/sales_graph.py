@@ -46,7 +46,7 @@ def layout() -> Any:
     return page(
         PATH,
         [
-            title("Sales", subnav(PATH), html.Div(span, className="hw-controls")),
+            title("Sales", html.Div(span, className="hw-controls"), nav=subnav(PATH)),
             html.Div(id="sales-graph-state", className="hw-state"),
             html.Div(id="sales-graph-banner"),
             html.Div(

@@ -125,7 +125,10 @@ class Archive:
     def _append_to(self, table: str, rows: DataFrame, batch: Batch) -> None:
         (
             rows.select(
-                *[F.col(f.name).cast(SQL_TYPES[f.kind]).alias(f.name) for f in delta.fields_of_table(self._stream, table)]
+                *[
+                    F.col(f.name).cast(SQL_TYPES[f.kind]).alias(f.name)
+                    for f in delta.fields_of_table(self._stream, table)
+                ]
             )
             .coalesce(1)
             .write.format("delta")
@@ -200,7 +203,11 @@ class Archive:
         if not positions:
             return rows
         repeats = self._spark.createDataFrame(pa.table({"position": pa.array(positions, pa.int64())}))
-        return rows.withColumn("position", _position()).join(F.broadcast(repeats), "position", "left_anti").drop("position")
+        return (
+            rows.withColumn("position", _position())
+            .join(F.broadcast(repeats), "position", "left_anti")
+            .drop("position")
+        )
 
     def _records_at(self, positions: list[int]) -> DataFrame:
         """Records counted earlier. Rare: the same event in two partitions, the earlier one read later."""
@@ -293,6 +300,7 @@ class ArchiveError(Exception):
 
 
 def sheet_of(view: View) -> Sheet:
+    """A view as the ledger keeps it."""
     return Sheet(
         name=view.table.name,
         keys=tuple(view.key_names()),
@@ -355,12 +363,13 @@ def _change(view: View, sums: pa.Table, members: pa.Table) -> Change:
     """A view's part of what a batch adds, under the view's own names."""
     own = {f"sum_{i}": name for i, name in enumerate(view.sums)}
     kept = {
-        name: _of(members, view).filter(pc.equal(_of(members, view)["slot"], i))
-        for i, name in enumerate(view.distinct)
+        name: _of(members, view).filter(pc.equal(_of(members, view)["slot"], i)) for i, name in enumerate(view.distinct)
     }
     return Change(
         sheet_of(view),
-        _keyed(view, _of(sums, view), [*own, "rows", "as_of"]).rename_columns([*view.key_names(), *own.values(), "rows", "as_of"]),
+        _keyed(view, _of(sums, view), [*own, "rows", "as_of"]).rename_columns(
+            [*view.key_names(), *own.values(), "rows", "as_of"]
+        ),
         {name: _keyed(view, table, ["member", "n"]) for name, table in kept.items()},
     )
 

@@ -74,9 +74,11 @@ def ensure_broker(settings: Settings) -> str:
 
 
 def find_broker(settings: Settings) -> str:
-    """The bootstrap address of a broker that is there already."""
+    """The bootstrap address of a broker that is there already, or that somebody is starting now."""
     if settings.kafka.bootstrap_servers:
         return settings.kafka.bootstrap_servers
+    with contextlib.suppress(FileNotFoundError):  # nobody has ever started one here
+        _await_starter(settings)
     running = read_running(settings)
     if running is None:
         raise BrokerError(
@@ -84,6 +86,16 @@ def find_broker(settings: Settings) -> str:
             "Start it with `make kafka-up`, or name a broker with KAFKA_BOOTSTRAP_SERVERS=host:port."
         )
     return running.bootstrap
+
+
+def is_starting(settings: Settings) -> bool:
+    """Whether somebody is starting (or stopping) the embedded broker right now."""
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            _await_starter(settings, fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def stop_broker(settings: Settings) -> bool:
@@ -325,7 +337,7 @@ def _lock(settings: Settings) -> Iterator[None]:
     try:
         settings.kafka_dir.mkdir(parents=True, exist_ok=True)
         settings.log_dir.mkdir(parents=True, exist_ok=True)
-        handle = os.open(settings.kafka_dir / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(_lock_file(settings), os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise BrokerError(
             f"cannot write to {settings.home}: {error.strerror}. Set HEADWATER_HOME to a folder of your own."
@@ -335,6 +347,19 @@ def _lock(settings: Settings) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _await_starter(settings: Settings, flags: int = 0) -> None:
+    """Return when nobody holds the lock; readers share it."""
+    handle = os.open(_lock_file(settings), os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | flags)
+    finally:
+        os.close(handle)
+
+
+def _lock_file(settings: Settings) -> Path:
+    return settings.kafka_dir / "lock"
 
 
 def _state_file(settings: Settings) -> Path:

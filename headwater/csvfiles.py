@@ -9,6 +9,7 @@ from typing import Any
 
 from headwater.contracts.base import Table
 
+
 def write_csv(path: Path, table: Table, rows: list[dict[str, Any]]) -> None:
     """Puts a table's rows in a file's place; until they all stand there its name doesn't end in ``.csv``."""
     path.parent.mkdir(parents=True, exist_ok=True)

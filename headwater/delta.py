@@ -15,7 +15,18 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
-from headwater.contracts.base import MONEY_DECIMALS, MONEY_DIGITS, FieldSpec, Kind, Rejected, Row, Stream, Table, fields_of, records_row
+from headwater.contracts.base import (
+    MONEY_DECIMALS,
+    MONEY_DIGITS,
+    FieldSpec,
+    Kind,
+    Rejected,
+    Row,
+    Stream,
+    Table,
+    fields_of,
+    records_row,
+)
 
 _MERGED_FILE_BYTES = 1024 * 1024
 """A merge rewrites the files that it touches: small ones keep its cost from growing with the table."""
@@ -32,6 +43,7 @@ ARROW_TYPES = {
 
 
 def arrow_schema(fields: Sequence[FieldSpec]) -> pa.Schema:
+    """A contract's fields as Arrow's columns."""
     return pa.schema([(field.name, ARROW_TYPES[field.kind]) for field in fields])
 
 

@@ -11,13 +11,14 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from pathlib import Path
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from rich.console import Console
 
-from headwater.broker import ensure_broker, find_broker, is_answering, read_running
+from headwater.broker import ensure_broker, find_broker, is_answering, is_starting, read_running
 from headwater.contracts import STREAMS, Stream
 from headwater.display import Display
 from headwater.errors import HeadwaterError, SettingsError, run_main
@@ -57,16 +58,24 @@ def chosen_streams(names: str) -> list[Stream]:
 
 
 def run_all(settings: Settings, streams: list[Stream], supervisor: Supervisor, display: Display) -> None:
-    """Broker, topics, then all the rest at once."""
+    """Broker first; jobs and dashboard start beside it, since loading themselves takes them longer."""
     _require_free(settings.dashboard.host, settings.dashboard.port)
+    jobs, dashboard = jobs_part(settings, streams), dashboard_part(settings)
+    producers = [producer_part(settings, stream) for stream in streams]
     with display.live():
         # A broker that was there before us is not ours to stop.
         if not settings.kafka.bootstrap_servers and read_running(settings) is None:
-            supervisor.start([broker_part(settings)])
-        bootstrap = find_broker(settings)
-        ensure_topics(settings, bootstrap, streams)
-        producers = [producer_part(settings, bootstrap, stream) for stream in streams]
-        supervisor.start([*producers, jobs_part(settings, bootstrap, streams), dashboard_part(settings)])
+            broker = broker_part(settings)
+            supervisor.start(broker)
+            while not is_starting(settings):  # from here on, whoever looks for the broker waits for it
+                supervisor.pause()
+            supervisor.start(jobs, dashboard)
+            supervisor.await_ready(broker)
+        else:
+            supervisor.start(jobs, dashboard)
+        ensure_topics(settings, find_broker(settings), streams)
+        supervisor.start(*producers)
+        supervisor.await_ready(*producers, jobs, dashboard)
     display.message(f"\nHeadwater runs at {dashboard_url(settings)}   (Ctrl-C stops all of it)\n")
     supervisor.watch()
 
@@ -75,8 +84,10 @@ def run_producers(settings: Settings, streams: list[Stream], supervisor: Supervi
     """The producers; the broker stays when they stop, since jobs and dashboard may be using it."""
     bootstrap = ensure_broker(settings)
     ensure_topics(settings, bootstrap, streams)
+    producers = [producer_part(settings, stream) for stream in streams]
     with display.live():
-        supervisor.start([producer_part(settings, bootstrap, stream) for stream in streams])
+        supervisor.start(*producers)
+        supervisor.await_ready(*producers)
     stays = "" if settings.kafka.bootstrap_servers else "; Kafka goes on until `make kafka-down`"
     display.message(f"\nProducers write to {bootstrap}   (Ctrl-C stops them{stays})\n")
     supervisor.watch()
@@ -91,18 +102,18 @@ def broker_part(settings: Settings) -> Part:
     return Part("broker", command, lambda: is_answering(settings), settings.log_dir / "broker.log", stop_seconds=40)
 
 
-def producer_part(settings: Settings, bootstrap: str, stream: Stream) -> Part:
+def producer_part(settings: Settings, stream: Stream) -> Part:
     """A stream's simulator; ready when its raw topic grows."""
     name = f"producer {stream.name}"
     command = [sys.executable, "-m", f"producers.{stream.name}"]
-    return Part(name, command, Growth(settings, bootstrap, [stream.raw_topic]), _log(settings, name))
+    return Part(name, command, Growth(settings, [stream.raw_topic]), _log(settings, name))
 
 
-def jobs_part(settings: Settings, bootstrap: str, streams: Iterable[Stream]) -> Part:
+def jobs_part(settings: Settings, streams: Iterable[Stream]) -> Part:
     """All jobs in one driver; ready when every live topic grows."""
     live = [stream.live_topic for stream in streams]
     command = ["spark-submit", "jobs/suite.py"]
-    ready = Growth(settings, bootstrap, live)
+    ready = Growth(settings, live)
     return Part("jobs", command, ready, _log(settings, "jobs"), start_seconds=180, stop_seconds=30)
 
 
@@ -117,18 +128,25 @@ def _log(settings: Settings, name: str) -> Path:
 
 
 class Growth:
-    """Whether every one of some topics has grown since this was made."""
+    """Whether every one of some topics has grown since this was first asked."""
 
-    def __init__(self, settings: Settings, bootstrap: str, topics: list[str]) -> None:
-        self._admin = AdminClient({**client_config(settings, bootstrap), "log_level": "0"})
-        self._before = end_offsets(self._admin, topics)
+    def __init__(self, settings: Settings, topics: list[str]) -> None:
+        self._settings = settings
+        self._topics = topics
+        self._before: dict[str, int] = {}
 
     def __call__(self) -> bool:
         try:
-            ends = end_offsets(self._admin, self._before)
+            ends = end_offsets(self._admin, self._topics)
         except KafkaException:
             return False
-        return all(ends[topic] > before for topic, before in self._before.items())
+        self._before = self._before or ends
+        return all(ends[topic] > self._before[topic] for topic in self._topics)
+
+    @cached_property
+    def _admin(self) -> AdminClient:
+        """Made when the broker answers: a client that finds none waits ever longer to try again."""
+        return AdminClient({**client_config(self._settings, find_broker(self._settings)), "log_level": "0"})
 
 
 def answers(url: str) -> Callable[[], bool]:

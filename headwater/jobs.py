@@ -18,12 +18,15 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from py4j.protocol import Py4JError
 from pyspark import SparkConf, SparkContext
+from pyspark.java_gateway import ensure_callback_server_started
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.streaming import DataStreamWriter, StreamingQuery
+from pyspark.sql.streaming.query import StreamingQuery
+from pyspark.sql.streaming.readwriter import DataStreamWriter
 
 from headwater import queries
 from headwater.archive import Archive
@@ -37,6 +40,7 @@ from headwater.status import Listener, Status
 from headwater.topics import ensure_topics, partition_count
 from headwater.views import View
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 QUERIES = ("live", "aggregate", "archive")
 MICRO_BATCH_SLOTS = 2
 """Slots kept for micro-batches beside the ones that real-time tasks hold for good."""
@@ -84,7 +88,9 @@ def _query_names(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     unknown = [name for name in names if name not in QUERIES]
     if unknown or not names:
-        raise argparse.ArgumentTypeError(f"unknown query {', '.join(unknown) or '(none)'}; there are {', '.join(QUERIES)}")
+        raise argparse.ArgumentTypeError(
+            f"unknown query {', '.join(unknown) or '(none)'}; there are {', '.join(QUERIES)}"
+        )
     return tuple(name for name in QUERIES if name in names)
 
 
@@ -102,11 +108,12 @@ class Run:
         self._archives: dict[Stream, Archive] = {}
 
     def __enter__(self) -> Run:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOP_SIGNALS:
             signal.signal(number, lambda *_: self._stop.set())
         topics = [job.stream.raw_topic for job in self._jobs]
         self._needed = sum(partition_count(self._settings, self._bootstrap, topic) for topic in topics)
         self._spark = session(self._name, self._settings, self._needed + MICRO_BATCH_SLOTS)
+        _tell_python(self._stop)
         client = client_config(self._settings, self._bootstrap)
         self._status = Status(client)
         self._spark.streams.addListener(Listener(self._status, [job.stream.name for job in self._jobs]))
@@ -139,7 +146,7 @@ class Run:
             if self._once:
                 self._await(lambda: not self._queries[-1].isActive)
         if not self._once:
-                self._await(lambda: any(not query.isActive for query in self._queries))
+            self._await(lambda: any(not query.isActive for query in self._queries))
         return 0
 
     def _await(self, condition: Callable[[], bool]) -> None:
@@ -227,7 +234,11 @@ class Run:
         )
 
     def _to_kafka(self, out: DataFrame) -> DataStreamWriter:
-        return out.writeStream.format("kafka").options(**spark_options(self._settings, self._bootstrap)).outputMode("update")
+        return (
+            out.writeStream.format("kafka")
+            .options(**spark_options(self._settings, self._bootstrap))
+            .outputMode("update")
+        )
 
     def _start(self, name: str, writer: DataStreamWriter, **trigger: str) -> StreamingQuery:
         timed = writer.trigger(availableNow=True) if self._once else writer.trigger(**trigger)
@@ -253,10 +264,35 @@ def _submitted_master() -> str | None:
     return None if master == "local[*]" else master
 
 
+class _Stopper:
+    """A Java signal handler, called over py4j."""
+
+    class Java:
+        """What py4j asks a Python object that stands for a Java one."""
+
+        implements: ClassVar = ["sun.misc.SignalHandler"]
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+
+    def handle(self, _: object) -> None:
+        self._stop.set()
+
+
+def _tell_python(stop: threading.Event) -> None:
+    """Under spark-submit the JVM is the process that is signalled; left alone, it ends amid a batch."""
+    gateway: Any = SparkContext._gateway
+    ensure_callback_server_started(gateway)
+    stopper = _Stopper(stop)
+    for number in STOP_SIGNALS:
+        name = number.name.removeprefix("SIG")
+        gateway.jvm.sun.misc.Signal.handle(gateway.jvm.sun.misc.Signal(name), stopper)
+
+
 def require_slots(spark: SparkSession, needed: int, timeout_seconds: float = 60) -> None:
     """Real-time mode with fewer slots than partitions delivers a part of the records, and says nothing."""
     context = spark.sparkContext
-    deadline = time.monotonic() + (0 if context.master.startswith("local") else timeout_seconds)
+    deadline = time.monotonic() + (0 if str(context.master).startswith("local") else timeout_seconds)
     while context.defaultParallelism < needed:
         if time.monotonic() >= deadline:
             raise JobError(

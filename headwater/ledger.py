@@ -30,18 +30,17 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def position(partition: int, offset: int) -> int:
+    """Where a message stands in its topic, as one integer."""
     return (partition << PARTITION_SHIFT) + offset
 
 
 def partition_and_offset(position: int) -> tuple[int, int]:
+    """What :func:`position` put together."""
     return position >> PARTITION_SHIFT, position & ((1 << PARTITION_SHIFT) - 1)
 
 
-def micros(moment: datetime) -> int:
-    return (moment - EPOCH) // timedelta(microseconds=1)
-
-
 def moment(micros: int) -> datetime:
+    """Microseconds since 1970 -> an aware time."""
     return EPOCH + timedelta(microseconds=micros)
 
 
@@ -212,8 +211,7 @@ class Ledger:
             f") AS step WHERE {here} AND step.total <> 0"
         )
         self._db.execute(
-            f"INSERT INTO {table} SELECT * FROM added WHERE true"
-            f" ON CONFLICT ({whole}) DO UPDATE SET n = n + excluded.n"
+            f"INSERT INTO {table} SELECT * FROM added WHERE true ON CONFLICT ({whole}) DO UPDATE SET n = n + excluded.n"
         )
         self._db.execute(f"DELETE FROM {table} WHERE n = 0 AND ({whole}) IN (SELECT {whole} FROM added WHERE n < 0)")
         self._db.execute("DROP TABLE added")

@@ -27,9 +27,9 @@ class PublishError(Exception):
 class ProcessedTopic:
     """Writes exact rows to a stream's processed topic. ``flush`` returns when Kafka has them all."""
 
-    def __init__(self, stream: Stream, client: dict[str, str | int | float | bool]) -> None:
+    def __init__(self, stream: Stream, client: dict[str, str]) -> None:
         self._topic = stream.processed_topic
-        self._producer = Producer(client)
+        self._producer = Producer(dict(client))
         self._failed: KafkaError | None = None
 
     def correct(self, table: Table, row: dict[str, Any], as_of: datetime) -> None:

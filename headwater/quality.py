@@ -48,14 +48,19 @@ def valid(rows: DataFrame) -> DataFrame:
 
 def rejected(rows: DataFrame, stream: Stream) -> DataFrame:
     """Checked rows -> the rejected ones, with the columns of :class:`headwater.contracts.base.Rejected`."""
-    text = F.col("raw").cast("string")
     return rows.where(F.size("reasons") > 0).select(
         F.lit(stream.name).alias("stream"),
         "reasons",
-        F.when(F.is_valid_utf8(text), text).otherwise(F.base64("raw")).alias("raw"),
+        raw_text().alias("raw"),
         *POSITION,
         F.current_timestamp().alias("rejected_at"),
     )
+
+
+def raw_text() -> Column:
+    """A message's value as text, in base64 where it is not UTF-8."""
+    text = F.col("raw").cast("string")
+    return F.when(F.is_valid_utf8(text), text).otherwise(F.base64("raw"))
 
 
 def _opened(messages: DataFrame, stream: Stream) -> DataFrame:
@@ -69,7 +74,12 @@ def _opened(messages: DataFrame, stream: Stream) -> DataFrame:
     parsed = F.when(F.is_valid_utf8(text), F.try_parse_json(F.concat(F.lit("["), text, F.lit("]"))))
     return (
         messages.select(
-            F.col("value").alias("raw"), "topic", "partition", "offset", F.col("timestamp").alias("kafka_timestamp"), parsed.alias("parsed")
+            F.col("value").alias("raw"),
+            "topic",
+            "partition",
+            "offset",
+            F.col("timestamp").alias("kafka_timestamp"),
+            parsed.alias("parsed"),
         )
         .withColumn("objects", F.expr(f"try_cast(parsed AS ARRAY<STRUCT<{shape}>>)"))
         .withColumn("object", F.when(F.size("objects") == 1, F.col("objects")[0]))
@@ -88,7 +98,7 @@ def _typed(rows: DataFrame, stream: Stream) -> DataFrame:
     """Each field cast to its kind: null where it is missing, of another type or too large to hold."""
     members = [F.col("object")[field.name].alias(_variant(field)) for field in stream.fields]
     values = [_cast(field).alias(field.name) for field in stream.fields]
-    kept = ["raw", "extra", *POSITION, F.col("object").isNotNull().alias("is_object")]
+    kept: list[Column | str] = ["raw", "extra", *POSITION, F.col("object").isNotNull().alias("is_object")]
     return rows.select(*kept, *members).select("*", *values)
 
 
@@ -96,9 +106,7 @@ def _judged(rows: DataFrame, stream: Stream) -> DataFrame:
     """The reasons and flags of each record, its own defaults filled in, and out-of-range options nulled."""
     required = [field for field in stream.fields if field.required]
     optional = [field for field in stream.fields if not field.required]
-    future = F.when(
-        F.col("event_time") > F.col("kafka_timestamp") + F.expr(AHEAD_ALLOWED), F.lit("future:event_time")
-    )
+    future = F.when(F.col("event_time") > F.col("kafka_timestamp") + F.expr(AHEAD_ALLOWED), F.lit("future:event_time"))
     reasons = F.when(~F.col("is_object"), F.array(F.lit("not_json"))).otherwise(
         F.array_compact(F.array(*[_reason(field) for field in required], future))
     )

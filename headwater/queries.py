@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from headwater.contracts.base import Kind, Stream
-from headwater.quality import POSITION, checked, rejected, valid
+from headwater.quality import POSITION, checked, raw_text, valid
 from headwater.views import Slots, View, named, provisional, ratio, shared
 
 _JSON = {"timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX", "ignoreNullFields": "true"}
 
 
 def live(messages: Mapping[Stream, DataFrame]) -> DataFrame:
-    """Each stream's messages -> ``topic``, ``key``, ``value``: valid records to its live topic, the rest to its rejected.
+    """Each stream's messages -> ``topic``, ``key``, ``value``: valid records go to its live topic.
 
     Stateless, and of built-in expressions only, so that it runs in real-time mode.
     """
@@ -28,13 +28,12 @@ def _live_of(stream: Stream, messages: DataFrame) -> DataFrame:
     """One pass over the messages: a row goes to one of two topics."""
     rows = checked(messages, stream)
     is_valid = F.size("reasons") == 0
-    text = F.col("raw").cast("string")
     good = F.to_json(F.struct(*_spelled(stream), "flags", F.parse_json("extra").alias("extra"), *POSITION), _JSON)
     bad = F.to_json(
         F.struct(
             F.lit(stream.name).alias("stream"),
             "reasons",
-            F.when(F.is_valid_utf8(text), text).otherwise(F.base64("raw")).alias("raw"),
+            raw_text().alias("raw"),
             *POSITION,
             F.current_timestamp().alias("rejected_at"),
         ),
@@ -101,7 +100,7 @@ def _on_watermark(column: str, delay_seconds: int) -> Column:
     return F.col(column).alias(column, metadata={"spark.watermarkDelayMs": delay_seconds * 1000})
 
 
-def _choose(views: Mapping[Stream, Sequence[View]], make) -> Column:
+def _choose(views: Mapping[Stream, Sequence[View]], make: Callable[[Stream, View], Column]) -> Column:
     """One expression a stream and kind."""
     choice: Column | None = None
     for stream, of_stream in views.items():
@@ -120,14 +119,17 @@ def _key(view: View) -> Column:
 
 
 def _value(view: View) -> Column:
-    columns = {column_name: column for column_name, column in named(view).items()}
+    columns = named(view)
     if view.window:
         end = F.col("window_start") + F.expr(f"INTERVAL {view.window}")
         columns |= {"window_start": F.col("window_start"), "window_end": end, "is_final": F.lit(False)}
     for name, (over, under) in view.ratios.items():
-        columns[name] = ratio(columns[over], columns[under]).try_cast("DECIMAL(18,4)" if view.is_money(name) else "DOUBLE")
+        columns[name] = ratio(columns[over], columns[under]).try_cast(
+            "DECIMAL(18,4)" if view.is_money(name) else "DOUBLE"
+        )
     spelled = [
-        (columns[c.name].cast("string") if c.kind is Kind.MONEY else columns[c.name]).alias(c.name) for c in view.columns
+        (columns[c.name].cast("string") if c.kind is Kind.MONEY else columns[c.name]).alias(c.name)
+        for c in view.columns
     ]
     return F.to_json(
         F.struct(

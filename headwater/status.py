@@ -9,12 +9,12 @@ from typing import Any
 
 import orjson
 from confluent_kafka import Producer
-from pyspark.sql.streaming import StreamingQueryListener
 from pyspark.sql.streaming.listener import (
     QueryIdleEvent,
     QueryProgressEvent,
     QueryStartedEvent,
     QueryTerminatedEvent,
+    StreamingQueryListener,
     StreamingQueryProgress,
 )
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from headwater.display import Display
 from headwater.errors import HeadwaterError
@@ -71,29 +71,35 @@ class Supervisor:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._stop.set()
 
-    def start(self, parts: Sequence[Part]) -> None:
-        """Start a group of parts at once and return when every one of them is ready."""
-        started = time.monotonic()
+    def start(self, *parts: Part) -> None:
+        """Start a group of parts; the groups are stopped in reverse."""
         group: list[tuple[Part, subprocess.Popen[bytes]]] = []
         self._groups.append(group)
         for part in parts:
             group.append((part, self._launch(part)))
+
+    def await_ready(self, *parts: Part) -> None:
+        """Return when every one of these parts works."""
+        started = time.monotonic()
         waiting = list(parts)
         while waiting:
-            self._check()
             for part in list(waiting):
                 if part.ready():
                     waiting.remove(part)
                     self._display.ready(part.name)
                 elif time.monotonic() - started > part.start_seconds:
                     raise PartError(f"{part.name} did not come up in {part.start_seconds:.0f} s.\n{_tail(part.log)}")
-            self._stop.wait(POLL_SECONDS)
+            self.pause()
 
-    def watch(self) -> None:
+    def pause(self) -> None:
+        """Let a moment pass; raise when a part has died or we are asked to stop."""
+        self._check()
+        self._stop.wait(POLL_SECONDS)
+
+    def watch(self) -> NoReturn:
         """Return never: raise when a part dies, or when we are asked to stop."""
         while True:
-            self._check()
-            self._stop.wait(POLL_SECONDS)
+            self.pause()
 
     def _launch(self, part: Part) -> subprocess.Popen[bytes]:
         part.log.parent.mkdir(parents=True, exist_ok=True)

@@ -134,7 +134,10 @@ def partials(shares: DataFrame, slots: Slots) -> DataFrame:
     Sums beyond :data:`headwater.ledger.SATURATION` stay there, where an integer of 64 bits still holds two of them.
     """
     return shares.groupBy("kind", "window_start", "keys").agg(
-        *[_saturated(F.sum(F.col(name).cast("DECIMAL(38,0)") * F.col("sign"))).alias(name) for name in slots.sum_names()],
+        *[
+            _saturated(F.sum(F.col(name).cast("DECIMAL(38,0)") * F.col("sign"))).alias(name)
+            for name in slots.sum_names()
+        ],
         F.sum("sign").alias("rows"),
         F.max("kafka_timestamp").alias("as_of"),
     )

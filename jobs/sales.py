@@ -31,6 +31,7 @@ def order() -> Column:
 
 
 def or_unknown(name: str) -> Column:
+    """A group for the records that leave it open."""
     return F.coalesce(name, F.lit("unknown"))
 
 
@@ -41,9 +42,7 @@ AVERAGE = {"average_order_value": ("revenue", "orders")}
 
 VIEWS = (
     View(SALES.table("totals"), keys={"product": lambda: F.col("product")}, sums=FIGURES, distinct=ORDERS),
-    View(
-        SALES.table("per_minute"), window="1 minute", keys={}, sums=MINUTE_FIGURES, distinct=ORDERS, ratios=AVERAGE
-    ),
+    View(SALES.table("per_minute"), window="1 minute", keys={}, sums=MINUTE_FIGURES, distinct=ORDERS, ratios=AVERAGE),
     View(
         SALES.table("per_minute_category"),
         window="1 minute",

@@ -16,9 +16,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
 from dashboards.hub import Hub
-from dashboards.state import KEEP_LIVE, STATUS_TOPIC, FeedState, Health, Link, Message
+from dashboards.state import KEEP_LIVE, FeedState, Health, Link, Message
 from headwater.contracts import Stream
 from headwater.errors import HeadwaterError
+from headwater.topics import STATUS_TOPIC
 
 log = structlog.get_logger(__name__)
 

@@ -20,10 +20,9 @@ import orjson
 import structlog
 
 from headwater.contracts import Stream
+from headwater.topics import STATUS_TOPIC
 
 log = structlog.get_logger(__name__)
-
-STATUS_TOPIC = "headwater_status"
 
 KEEP_LIVE = 500
 KEEP_REJECTED = 200

@@ -14,7 +14,6 @@ from dashboards.hub import Hub
 from dashboards.push import Part, Pusher, Sessions, View
 from dashboards.state import (
     KEEP_LIVE,
-    STATUS_TOPIC,
     FeedState,
     Health,
     Link,
@@ -26,6 +25,7 @@ from dashboards.state import (
 )
 from headwater.contracts import STREAMS
 from headwater.contracts.sales import SALES
+from headwater.topics import STATUS_TOPIC
 
 NOW = datetime(2026, 11, 22, 6, 0, tzinfo=UTC).timestamp()
 

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
 from functools import cached_property
+from http import HTTPStatus
 from pathlib import Path
 
 from confluent_kafka import KafkaException
@@ -28,7 +29,6 @@ from headwater.supervisor import Part, Supervisor
 from headwater.topics import end_offsets, ensure_topics
 
 BIN = Path(sys.executable).parent
-HTTP_OK = 200
 
 
 def main() -> int:
@@ -150,12 +150,14 @@ class Growth:
 
 
 def answers(url: str) -> Callable[[], bool]:
-    """Whether a GET of the address succeeds."""
+    """Whether the dashboard answers there; its 503 says that it has no data yet, which is an answer."""
 
     def ask() -> bool:
         try:
             with urllib.request.urlopen(url, timeout=2) as response:
-                return bool(response.status == HTTP_OK)
+                return bool(response.status == HTTPStatus.OK)
+        except urllib.error.HTTPError as error:
+            return error.code == HTTPStatus.SERVICE_UNAVAILABLE
         except (urllib.error.URLError, TimeoutError, ConnectionError):
             return False
 

@@ -20,13 +20,13 @@ from headwater.errors import HeadwaterError, run_main
 TIMEOUT_SECONDS = 60
 
 
-def fetch(lock: Path, folder: Path) -> list[Path]:
+def fetch(lock: Path, folder: Path, context: MavenContext | None = None) -> list[Path]:
     """Put every jar of `lock` into `folder`, by hard link from the Maven cache where possible.
 
     Jars that an earlier lock put there and this one doesn't name are taken out again; what others
     put there (Spark's own jars) stays.
     """
-    context = MavenContext(timeout=TIMEOUT_SECONDS)
+    context = context or MavenContext(timeout=TIMEOUT_SECONDS)
     with ThreadPoolExecutor(max_workers=8) as pool:
         sources = list(pool.map(_verified(context), LockFile.load(lock).dependencies))
 
@@ -45,15 +45,15 @@ def _verified(context: MavenContext) -> Callable[[LockedDependency], Path]:
     def resolve(locked: LockedDependency) -> Path:
         component = context.project(locked.groupId, locked.artifactId).at_version(locked.version)
         artifact = component.artifact(locked.classifier or "", locked.packaging)
-        path = artifact.resolve()
-        if compute_sha256(path) == locked.sha256:
-            return path
-        # An interrupted download stays in the Maven cache under its final name.
-        path.unlink()
-        path = artifact.resolve()
-        if (found := compute_sha256(path)) == locked.sha256:
-            return path
-        path.unlink()
+        # An interrupted download stays in the Maven cache under its final name: look twice.
+        for _ in range(2):
+            try:
+                path = artifact.resolve()
+            except (RuntimeError, OSError) as error:
+                raise HeadwaterError(f"cannot download {artifact}: {error}") from error
+            if (found := compute_sha256(path)) == locked.sha256:
+                return path
+            path.unlink()
         raise HeadwaterError(f"{artifact}: expected SHA-256 {locked.sha256}, got {found}; it was not installed")
 
     return resolve

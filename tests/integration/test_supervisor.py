@@ -56,13 +56,18 @@ def part(tmp_path: Path, mark: str, name: str, script: str, stop_seconds: float 
     return Part(name, command, ready.exists, tmp_path / f"{name}.log", start_seconds=20, stop_seconds=stop_seconds)
 
 
+def start(supervisor: Supervisor, *parts: Part) -> None:
+    supervisor.start(*parts)
+    supervisor.await_ready(*parts)
+
+
 SLEEPER = "READY.touch(); time.sleep(600)"
 
 
 def test_parts_start_and_stop_in_order(tmp_path: Path, mark: str, display: Display) -> None:
     with Supervisor(display) as supervisor:
-        supervisor.start([part(tmp_path, mark, "broker", SLEEPER)])
-        supervisor.start([part(tmp_path, mark, "producer", SLEEPER), part(tmp_path, mark, "jobs", SLEEPER)])
+        start(supervisor, part(tmp_path, mark, "broker", SLEEPER))
+        start(supervisor, part(tmp_path, mark, "producer", SLEEPER), part(tmp_path, mark, "jobs", SLEEPER))
         assert len(left(mark)) == 6  # each with its guard
     assert left(mark) == []
 
@@ -77,7 +82,7 @@ def test_parts_start_and_stop_in_order(tmp_path: Path, mark: str, display: Displ
 def test_a_part_that_dies_is_named_with_its_log_and_the_rest_stopped(tmp_path, mark, display) -> None:
     script = "READY.touch(); time.sleep(1); print('cannot go on', flush=True); sys.exit(3)"
     with pytest.raises(PartError) as error, Supervisor(display) as supervisor:
-        supervisor.start([part(tmp_path, mark, "steady", SLEEPER), part(tmp_path, mark, "weak", script)])
+        start(supervisor, part(tmp_path, mark, "steady", SLEEPER), part(tmp_path, mark, "weak", script))
         supervisor.watch()
     assert str(error.value).startswith("weak died with exit code 3.\nIts log ends with\n  | cannot go on\n")
     assert left(mark) == []
@@ -85,21 +90,21 @@ def test_a_part_that_dies_is_named_with_its_log_and_the_rest_stopped(tmp_path, m
 
 def test_a_part_that_dies_before_it_is_ready(tmp_path, mark, display) -> None:
     with pytest.raises(PartError, match="no such module"), Supervisor(display) as supervisor:
-        supervisor.start([part(tmp_path, mark, "broken", "raise SystemExit('no such module')")])
+        start(supervisor, part(tmp_path, mark, "broken", "raise SystemExit('no such module')"))
 
 
 def test_a_part_that_does_not_come_up(tmp_path, mark, display) -> None:
     slow = part(tmp_path, mark, "slow", "time.sleep(600)")
     slow = Part(slow.name, slow.command, slow.ready, slow.log, start_seconds=0.5)
     with pytest.raises(PartError, match="slow did not come up"), Supervisor(display) as supervisor:
-        supervisor.start([slow])
+        start(supervisor, slow)
     assert left(mark) == []
 
 
 def test_a_part_that_does_not_listen_is_killed(tmp_path, mark, display) -> None:
     script = "signal.signal(signal.SIGTERM, signal.SIG_IGN); READY.touch(); time.sleep(600)"
     with Supervisor(display) as supervisor:
-        supervisor.start([part(tmp_path, mark, "deaf", script, stop_seconds=0.5)])
+        start(supervisor, part(tmp_path, mark, "deaf", script, stop_seconds=0.5))
     assert left(mark) == []
 
 
@@ -115,7 +120,7 @@ def test_the_innermost_process_is_asked_first(tmp_path, mark, display) -> None:
     """
     launcher = part(tmp_path, mark, "launcher", outer)
     with Supervisor(display) as supervisor:
-        supervisor.start([launcher])
+        start(supervisor, launcher)
         assert eventually(lambda: len(left(mark)) == 3)
         time.sleep(0.3)
     assert launcher.log.read_text() == "in order\nthe launcher saw it end\n"
@@ -135,11 +140,13 @@ folder, mark, script = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 
 def main():
     with Supervisor(Display(Console())) as supervisor:
-        supervisor.start([
+        parts = [
             Part(name, [sys.executable, "-c", script, str(folder / name), mark], (folder / name).exists,
                  folder / f"{name}.log", start_seconds=20, stop_seconds=1)
             for name in ("one", "two")
-        ])
+        ]
+        supervisor.start(*parts)
+        supervisor.await_ready(*parts)
         supervisor.watch()
     return 0
 

@@ -108,7 +108,7 @@ def test_a_new_lock_replaces_its_jars_and_leaves_the_others(tmp_path: Path) -> N
 def test_a_broken_download_is_thrown_away_and_never_installed(tmp_path: Path) -> None:
     context = MavenContext(repo_cache=tmp_path / "m2", offline=True)
     broken = cached(tmp_path, "1", b"half a j")
-    with pytest.raises(HeadwaterError, match="cannot download .*thing"):
+    with pytest.raises(HeadwaterError, match=r"cannot download .*thing"):
         fetch(lock_for(tmp_path, "1"), tmp_path / "jars", context)
     assert not broken.exists()
     assert not list(tmp_path.glob("jars/*.jar"))

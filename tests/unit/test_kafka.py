@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from headwater.errors import SettingsError
-from headwater.kafka import client_config, spark_options
+from headwater.kafka import ENVELOPE, client_config, spark_options
 from headwater.settings import Settings, load_settings
 
 
@@ -18,7 +18,7 @@ def test_plain_text_needs_an_address_only() -> None:
     assert client_config(settings, "here:1") == {"bootstrap.servers": "here:1", "message.max.bytes": "4194304"}
     assert spark_options(settings, "here:1") == {
         "kafka.bootstrap.servers": "here:1",
-        "kafka.max.request.size": "8388608",
+        "kafka.max.request.size": str(settings.kafka.max_message_bytes * ENVELOPE),
     }
 
 

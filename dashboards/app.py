@@ -6,7 +6,6 @@ import argparse
 import base64
 import errno
 import hashlib
-import inspect
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,7 +13,7 @@ from functools import partial
 
 import structlog
 import uvicorn
-from dash import ClientsideFunction, Dash, Input, Output
+from dash import Dash, Input, Output
 from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,6 +24,7 @@ from dashboards.hub import Hub
 from dashboards.pages import home, sales, sales_graph
 from dashboards.raw import RawReader
 from dashboards.shell import BEAT, INDEX, SCHEME_SCRIPT, shell
+from dashboards.untyped import clientside, finish_setup
 from headwater.broker import find_broker
 from headwater.contracts import STREAMS
 from headwater.errors import HeadwaterError, run_main
@@ -81,7 +81,7 @@ def build(settings: Settings, hub: Hub, raw: RawReader, feed: Feed | None = None
     @asynccontextmanager
     async def lifespan(server: FastAPI) -> AsyncIterator[None]:
         hub.attach()
-        await _prepare(app)
+        await finish_setup(app)
         if feed is not None:
             feed.start()
         yield
@@ -97,7 +97,7 @@ def build(settings: Settings, hub: Hub, raw: RawReader, feed: Feed | None = None
     docs_page.add_docs(server)
     app = Dash(
         __name__,
-        server=server,
+        server=server,  # type: ignore[arg-type]  # Dash's types know only Flask
         use_pages=True,
         pages_folder="",
         title="Headwater",
@@ -114,26 +114,11 @@ def build(settings: Settings, hub: Hub, raw: RawReader, feed: Feed | None = None
     }
     app.layout = shell(STREAMS)
     for store in ("page", "beat"):
-        app.clientside_callback(
-            ClientsideFunction("headwater", store),
-            Output("ignored", "data", allow_duplicate=True),
-            Input(store, "data"),
-            prevent_initial_call="initial_duplicate",
-        )
+        ignored = Output("ignored", "data", allow_duplicate=True)
+        clientside(app, store, [ignored], [Input(store, "data")], prevent_initial_call="initial_duplicate")
     push.register(app, hub, push.Sessions(), pages, always=(BEAT,))
     server.add_middleware(SecurityHeaders, hashes=lambda: _script_hashes(app))
     return server
-
-
-async def _prepare(app: Dash) -> None:
-    """What Dash puts off until its first request, and then only does for `/`.
-
-    Without it a server whose first visitor asks for another page answers without assets and page router.
-    """
-    for prepare in app.backend._before_request_funcs:
-        result = prepare()
-        if inspect.isawaitable(result):
-            await result
 
 
 def _script_hashes(app: Dash) -> list[str]:

@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
 from dashboards.hub import Hub
-from dashboards.state import KEEP_LIVE, FeedState, Health, Link, Message
+from dashboards.state import KEEP_HISTORY, FeedState, Health, Link, Message
 from headwater.contracts import Stream
 from headwater.errors import HeadwaterError
 from headwater.topics import STATUS_TOPIC
@@ -129,7 +129,7 @@ class Feed:
         position = self._positions.get(place)
         if position is None or not low <= position <= high:
             self._known_end[place] = high
-            position = low if topic in self._from_start else max(low, high - KEEP_LIVE)
+            position = low if topic in self._from_start else max(low, high - KEEP_HISTORY)
         return TopicPartition(topic, partition, position)
 
     def _apply(self, messages: Iterable[KafkaMessage]) -> bool:

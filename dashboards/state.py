@@ -8,11 +8,10 @@ Time always comes in as an argument (seconds since 1970), so that a test can mov
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
@@ -25,7 +24,9 @@ from headwater.topics import STATUS_TOPIC
 log = structlog.get_logger(__name__)
 
 KEEP_LIVE = 500
-KEEP_REJECTED = 200
+KEEP_REJECTED = 500
+KEEP_HISTORY = 100
+"""Records of each partition that are read from before the start; four partitions of them fit what is kept."""
 KEEP_WINDOWS = 20_000
 """Rows of one windowed table: two weeks of minutes, or ten categories over a day and a half."""
 KEEP_POSITIONS = 50_000
@@ -258,11 +259,7 @@ class StreamState:
         self._rejected_count = 0
         self._archive: Row = {}
         self._last_data: float | None = None
-
-    @property
-    def live(self) -> Sequence[Row]:
-        """The latest records, oldest first."""
-        return self._live
+        self._disordered = False
 
     def apply_live(self, message: Message) -> None:
         row = _parse(message)
@@ -271,6 +268,7 @@ class StreamState:
         arrived = seconds_of(row.get("kafka_timestamp"))
         self._live.append(row)
         self._live_count += 1
+        self._disordered = self._disordered or message.history
         self._moved(arrived if message.history and arrived else message.received_at)
         if not message.history:
             self._rate.add(message.received_at)
@@ -283,6 +281,7 @@ class StreamState:
             return
         self._rejected.append(row)
         self._rejected_count += 1
+        self._disordered = self._disordered or message.history
 
     def apply_processed(self, message: Message) -> None:
         kind, separator, key = (message.key or b"").decode(errors="replace").partition(":")
@@ -319,7 +318,17 @@ class StreamState:
         if at is not None:
             self._last_data = max(at, self._last_data or 0.0)
 
+    def _order(self) -> None:
+        """History comes a partition after the other; what comes later is in order as it comes."""
+        if self._disordered:
+            for rows in (self._live, self._rejected):
+                ordered = sorted(rows, key=lambda row: str(row.get("kafka_timestamp")))
+                rows.clear()
+                rows.extend(ordered)
+            self._disordered = False
+
     def view(self, now: float, link: Link, stale_after: float) -> StreamView:
+        self._order()
         age = None if self._last_data is None else max(now - self._last_data, 0.0)
         return StreamView(
             name=self.stream.name,
@@ -328,7 +337,7 @@ class StreamState:
             rate_10=self._rate.per_second(now, 10),
             rate_60=self._rate.per_second(now, 60),
             spark=self._rate.spark(now),
-            live=tuple(islice(reversed(self._live), KEEP_LIVE)),
+            live=tuple(reversed(self._live)),
             live_count=self._live_count,
             rejected=tuple(reversed(self._rejected)),
             rejected_count=max(self._rejected_count, int(self._archive.get("rejected") or 0)),
@@ -421,8 +430,3 @@ def _parse(message: Message) -> dict[str, Any] | None:
         return row
     log.warning("not_an_object", topic=message.topic, partition=message.partition, offset=message.offset)
     return None
-
-
-def newest(rows: Mapping[str, Row]) -> Iterator[Row]:
-    """The rows of a windowed table, newest window first."""
-    return (rows[key] for key in sorted(rows, reverse=True))

@@ -47,7 +47,9 @@ def age(seconds: float | None) -> str:
     """How old the newest data is. Below a second nobody wants to see digits flicker."""
     if seconds is None:
         return "no data yet"
-    return "now" if seconds < 2 else f"{duration(float(int(seconds)))} ago"
+    if seconds < 2:
+        return "now"
+    return f"{seconds:.0f} s ago" if seconds < 120 else f"{duration(seconds)} ago"
 
 
 def change(now: Decimal | int, before: Decimal | int) -> float | None:

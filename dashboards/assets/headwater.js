@@ -75,9 +75,10 @@
         const api = await window.dash_ag_grid.getApiAsync(from);
         const row = api.getRowNode(event.rowId)?.data;
         if (!row) return [stay, stay, stay, stay];
-        const { topic, partition, offset, kafka_timestamp, ...record } = row.record;
+        const full = JSON.parse(row.record);
+        const { topic, partition, offset, kafka_timestamp, ...record } = full;
         const where = { topic, partition, offset, kafka_timestamp };
-        let raw = row.record.raw;
+        let raw = full.raw;
         if (raw === undefined) {
           try {
             const answer = await fetch(`/api/v1/${location.pathname.split("/")[1]}/raw/${partition}/${offset}`);

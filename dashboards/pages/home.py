@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import dash
 import dash_mantine_components as dmc
 from dash import dcc, html
 
@@ -15,6 +14,7 @@ from dashboards.push import Part, View
 from dashboards.shell import card, page, title
 from dashboards.state import Health, Latency, QueryStatus, Snapshot, StreamView, silent
 from dashboards.text import NOTHING, age, duration, rate, whole
+from dashboards.untyped import register_page
 from headwater.contracts import Stream
 
 PATH = "/"
@@ -31,7 +31,7 @@ STATUS_COLOURS = {Status.OK: "teal", Status.DEGRADED: "orange", Status.DOWN: "re
 
 def register(streams: Mapping[str, Stream]) -> tuple[Part, ...]:
     """Register the page; gives the parts that are pushed to it."""
-    dash.register_page("home", path=PATH, title="Headwater", layout=partial(layout, streams))
+    register_page("home", PATH, "Headwater", partial(layout, streams))
     return (
         Part("home-status", "children", lambda snapshot, view: status(snapshot), every=0.5),
         *(
@@ -71,7 +71,8 @@ def layout(streams: Mapping[str, Stream]) -> Any:
             html.Div(card(html.Div(id="home-queries"), heading="Queries"), style={"marginTop": "1rem"}),
             html.P(
                 "Latency is measured here: from a record's arrival in Kafka to its arrival in this process, "
-                "over the last minute. The way on to the browser adds some tens of milliseconds.",
+                "over the last minute; the way on to the browser adds some tens of milliseconds. The batch time of a "
+                "real-time query is its checkpoint interval, not a delay.",
                 className="hw-note",
             ),
         ],

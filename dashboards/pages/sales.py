@@ -7,9 +7,9 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-import dash
 import dash_mantine_components as dmc
-from dash import ClientsideFunction, Dash, Input, Output, dcc, html
+import orjson
+from dash import Dash, Input, Output, dcc, html
 
 from dashboards.figures.sales import top_bars
 from dashboards.figures.theme import theme_of
@@ -20,12 +20,15 @@ from dashboards.push import Part, View
 from dashboards.shell import aria, card, graph, page, title
 from dashboards.state import Health, Row, Snapshot, StreamView
 from dashboards.text import age, clock, duration, money, percent, rate, whole
+from dashboards.untyped import clientside, register_page
 
 PATH = "/sales"
 STREAM = "sales"
-LIVE_ROWS = 40
+LIVE_ROWS = 30
 REJECTED_ROWS = 60
 PERIODS = (5, 15, 60)
+RAW_SHOWN = 2_000
+"""Characters of a rejected value that go to the browser: sixty of a megabyte each would choke it."""
 
 NO_SALES = "No sales yet: make run-producers STREAMS=sales sends some."
 NO_REJECTS = "Nothing rejected. Good."
@@ -33,20 +36,20 @@ NO_REJECTS = "Nothing rejected. Good."
 
 def register(app: Dash) -> tuple[Part, ...]:
     """Register the page and its callbacks; gives the parts that are pushed to it."""
-    dash.register_page("sales", path=PATH, title="Sales · Headwater", layout=layout)
+    register_page("sales", PATH, "Sales · Headwater", layout)
     _callbacks(app)
     versions = {name: partial(_version, name) for name in ("totals", "by_country", "per_minute")}
     return (
-        Part("sales-state", "children", state, every=0.5, while_paused=True),
+        Part("sales-state", "children", state, every=1.0, while_paused=True),
         Part("sales-banner", "children", banner, every=0.5, while_paused=True),
         Part("sales-live", "rowData", live_rows),
-        Part("sales-tiles", "children", tiles, every=0.3),
-        Part("sales-products", "rowData", product_rows, every=0.5, key=versions["totals"]),
-        Part("sales-top", "figure", partial(_bars, "totals", "product", 0), every=1.0, key=versions["totals"]),
-        Part("sales-countries", "figure", partial(_bars, "by_country", "country", 2), every=1.0,
+        Part("sales-tiles", "children", tiles, every=0.5),
+        Part("sales-products", "rowData", product_rows, every=1.0, key=versions["totals"]),
+        Part("sales-top", "figure", partial(_bars, "totals", "product", 0), every=2.0, key=versions["totals"]),
+        Part("sales-countries", "figure", partial(_bars, "by_country", "country", 2), every=2.0,
              key=versions["by_country"]),
         Part("sales-rejected", "rowData", rejected_rows, every=0.5),
-        Part("sales-rejected-count", "children", rejected_count, every=0.5),
+        Part("sales-rejected-count", "children", rejected_count, every=1.0),
     )  # fmt: skip
 
 
@@ -130,7 +133,7 @@ def products_grid() -> Any:
     return grid(
         "sales-products",
         [
-            words("product", "Product", flex=3, minWidth=112, floatingFilter=True, tooltipField="product"),
+            words("product", "Product", flex=3, minWidth=112, floatingFilter=True, filterParams={"filterPlaceholder": "filter"}),
             number("quantity", "Total quantity", flex=1, minWidth=88),
             number("revenue", "Total price", ",.2f", flex=1, minWidth=112, sort="desc"),
             number(
@@ -151,7 +154,7 @@ def live_grid() -> Any:
         "sales-live",
         [
             words("time", "Time", width=92, minWidth=84, filter=False, cellClass="hw-number"),
-            words("product", "Product", flex=3, minWidth=120, tooltipField="product"),
+            words("product", "Product", flex=3, minWidth=120),
             number(
                 "quantity",
                 "Qty",
@@ -170,6 +173,7 @@ def live_grid() -> Any:
         "params.data.id",
         400,
         NO_SALES,
+        rowBuffer=0,
     )
 
 
@@ -207,28 +211,14 @@ def drawer() -> Any:
 
 
 def _callbacks(app: Dash) -> None:
-    app.clientside_callback(
-        ClientsideFunction("headwater", "pause"),
-        Output("sales-pause", "children"),
-        Output("sales-pause", "variant"),
-        Input("sales-pause", "n_clicks"),
-    )
-    app.clientside_callback(
-        ClientsideFunction("headwater", "control"),
-        Output("sales-minutes", "name"),
-        Input("sales-minutes", "value"),
-        Input("sales-minutes", "id"),
-    )
-    app.clientside_callback(
-        ClientsideFunction("headwater", "detail"),
-        Output("sales-detail", "opened"),
-        Output("sales-detail-raw", "children"),
-        Output("sales-detail-record", "children"),
-        Output("sales-detail-where", "children"),
-        Input("sales-live", "cellClicked"),
-        Input("sales-rejected", "cellClicked"),
-        prevent_initial_call=True,
-    )
+    button = [Output("sales-pause", "children"), Output("sales-pause", "variant")]
+    clientside(app, "pause", button, [Input("sales-pause", "n_clicks")])
+    minutes = [Input("sales-minutes", "value"), Input("sales-minutes", "id")]
+    clientside(app, "control", [Output("sales-minutes", "name")], minutes)
+    detail = [Output("sales-detail", "opened")]
+    detail += [Output(f"sales-detail-{part}", "children") for part in ("raw", "record", "where")]
+    clicks = [Input("sales-live", "cellClicked"), Input("sales-rejected", "cellClicked")]
+    clientside(app, "detail", detail, clicks, prevent_initial_call=True)
 
 
 def _version(table: str, snapshot: Snapshot) -> int:
@@ -336,7 +326,10 @@ def product_rows(snapshot: Snapshot, view: View) -> list[dict[str, Any]]:
 
 
 def live_rows(snapshot: Snapshot, view: View) -> list[dict[str, Any]]:
-    """The latest sales, newest first, each with the record it came from."""
+    """The latest sales, newest first, each with the record it came from.
+
+    The record is text: as an object the renderer would walk through all of it, ten times a second.
+    """
     today = datetime.fromtimestamp(snapshot.at, UTC)
     return [_live_row(row, today) for row in snapshot.streams[STREAM].live[:LIVE_ROWS]]
 
@@ -352,7 +345,7 @@ def _live_row(row: Row, today: datetime) -> dict[str, Any]:
         "total": float(price * quantity),
         "country": row.get("country") or "",
         "store": row.get("store") or "",
-        "record": row,
+        "record": orjson.dumps(row).decode(),
     }
 
 
@@ -364,15 +357,15 @@ def rejected_rows(snapshot: Snapshot, view: View) -> list[dict[str, Any]]:
             "id": f"{row.get('topic')}-{row.get('partition')}-{row.get('offset')}",
             "time": clock(row.get("kafka_timestamp"), today),
             "reasons": ", ".join(row.get("reasons") or ()),
-            "raw": (row.get("raw") or "")[:500],
-            "record": row if len(row.get("raw") or "") <= RAW_SHOWN else {**row, "raw": row["raw"][:RAW_SHOWN] + " …"},
+            "raw": (row.get("raw") or "")[:200],
+            "record": orjson.dumps({**row, "raw": _short(row.get("raw") or "")}).decode(),
         }
         for row in snapshot.streams[STREAM].rejected[:REJECTED_ROWS]
     ]
 
 
-RAW_SHOWN = 2_000
-"""Characters of a rejected value that go to the browser: sixty of a megabyte each would choke it."""
+def _short(raw: str) -> str:
+    return raw if len(raw) <= RAW_SHOWN else raw[:RAW_SHOWN] + " …"
 
 
 def rejected_count(snapshot: Snapshot, view: View) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import dash
 import dash_mantine_components as dmc
-from dash import ClientsideFunction, Dash, Input, Output, html
+from dash import Dash, Input, Output, html
 
 from dashboards.figures.sales import by_category, by_minute, top_bars
 from dashboards.figures.theme import theme_of
@@ -15,6 +14,7 @@ from dashboards.pages.sales import STREAM, banner, state, subnav
 from dashboards.push import Part, View
 from dashboards.shell import card, graph, page, title
 from dashboards.state import Snapshot
+from dashboards.untyped import clientside, register_page
 
 PATH = "/sales/graph"
 SPANS = (("15", "15 min"), ("60", "1 h"), ("360", "6 h"), ("0", "All"))
@@ -22,12 +22,9 @@ SPANS = (("15", "15 min"), ("60", "1 h"), ("360", "6 h"), ("0", "All"))
 
 def register(app: Dash) -> tuple[Part, ...]:
     """Register the page and its control; gives the parts that are pushed to it."""
-    dash.register_page("sales_graph", path=PATH, title="Sales graphs · Headwater", layout=layout)
-    app.clientside_callback(
-        ClientsideFunction("headwater", "control"),
-        Output("sales-span", "name"),
-        Input("sales-span", "value"),
-        Input("sales-span", "id"),
+    register_page("sales_graph", PATH, "Sales graphs · Headwater", layout)
+    clientside(
+        app, "control", [Output("sales-span", "name")], [Input("sales-span", "value"), Input("sales-span", "id")]
     )
     return (
         Part("sales-graph-state", "children", state, every=0.5, while_paused=True),

@@ -99,6 +99,12 @@ def test_history_gives_rows_but_neither_rate_nor_latency(feed: FeedState) -> Non
     assert view.health is Health.STOPPED
 
 
+def test_history_of_several_partitions_is_put_in_order(feed: FeedState) -> None:
+    for offset in (1, 3, 5, 2, 4):
+        feed.apply(live(offset, behind=100 - offset, history=True))
+    assert [row["offset"] for row in sales(feed).live] == [5, 4, 3, 2, 1]
+
+
 def test_latency_is_receipt_less_kafka_s_timestamp(feed: FeedState) -> None:
     for offset in range(100):
         feed.apply(live(offset, behind=0.01 * (offset + 1)))

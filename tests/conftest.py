@@ -1,9 +1,11 @@
-"""What every kind of test shares: settings of its own home, and one embedded broker for all."""
+"""What every kind of test shares: settings of its own home, one embedded broker and one Spark session for all."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pyspark import SparkContext
+from pyspark.sql import SparkSession
 
 from headwater.broker import ensure_broker, stop_broker
 from headwater.settings import Settings, load_settings
@@ -27,3 +29,20 @@ def broker(broker_settings: Settings) -> Iterator[str]:
 def settings(tmp_path: Path) -> Settings:
     """Settings with an empty home, which is not created."""
     return load_settings({"HEADWATER_HOME": str(tmp_path / "home"), "HEADWATER_KAFKA_PORT": str(free_port())})
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """One session for the whole run, with the configuration that a bare ``spark-submit`` finds by itself."""
+    home = tmp_path_factory.mktemp("spark")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SPARK_LOCAL_DIRS", str(home / "local"))
+        builder = SparkSession.builder.appName("headwater-tests").master("local[4]")
+        session = builder.config("spark.sql.warehouse.dir", str(home / "warehouse")).getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    yield session
+    session.stop()
+    gateway, SparkContext._gateway, SparkContext._jvm = SparkContext._gateway, None, None
+    gateway.shutdown()
+    gateway.proc.stdin.close()  # the JVM ends with its standard input
+    gateway.proc.wait(60)

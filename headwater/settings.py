@@ -113,7 +113,6 @@ class SalesSettings(Section):
     """The simulated electronics shop."""
 
     rate: float = Field(default=20, gt=0)
-    seed: int = 1
 
 
 class Settings(Section):

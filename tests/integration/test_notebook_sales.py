@@ -102,7 +102,6 @@ def run_notebook(tmp_path, monkeypatch):
 
     def run(**tables: list[dict[str, Any]]) -> dict[str, str]:
         monkeypatch.setenv("HEADWATER_HOME", str(tmp_path))
-        monkeypatch.delenv("HEADWATER_TEST_DATA", raising=False)
         write_tables(tmp_path, **tables)
         notebook = nbformat.read(NOTEBOOK, as_version=4)
         NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()

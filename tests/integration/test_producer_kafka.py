@@ -20,9 +20,9 @@ from headwater.contracts.sales import SALES, Sale
 from headwater.settings import Settings
 from headwater.topics import ensure_topics
 from producers.delivery import Delivery
+from tests.recorded import recorded as recorded_day
 
 REPOSITORY = Path(__file__).parents[2]
-DATA = Path(os.environ.get("HEADWATER_TEST_DATA", REPOSITORY.parent / "shared" / "data")) / "sales"
 PATIENCE_S = 60
 UCI = """InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country
 536366,22633,HAND WARMER,6,2010-12-01 08:28:00,1.85,17850.0,United Kingdom
@@ -248,9 +248,7 @@ def test_what_was_never_answered_is_counted():
 
 
 def test_the_recorded_day_arrives_whole_and_is_worth_the_same(topic, produce):
-    path = DATA / "online_retail_2010-12-01.csv.gz"
-    if not path.exists():
-        pytest.skip(f"no recorded data at {path}; HEADWATER_TEST_DATA names its folder")
+    path = recorded_day("sales/online_retail_2010-12-01.csv.gz")
     with gzip.open(path, "rt", newline="") as file:
         raw = pd.read_csv(file, dtype=str, keep_default_na=False)
     revenue = sum(Decimal(q) * Decimal(p) for q, p in zip(raw["Quantity"], raw["UnitPrice"], strict=True))

@@ -3,7 +3,6 @@
 import csv
 import gzip
 import io
-import os
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -20,6 +19,7 @@ from producers import run, sales
 from producers.delivery import encode
 from producers.replay import ReplayError, contract_format, last_time, replay, shifted, survey
 from producers.sales_replay import UCI_ONLINE_RETAIL
+from tests.recorded import recorded
 
 FORMATS = (UCI_ONLINE_RETAIL, contract_format(SALES))
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
@@ -27,7 +27,6 @@ UCI = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID
 LANTERN = "536365,71053,WHITE METAL LANTERN,6,2010-12-01 08:26:00,3.39,17850.0,United Kingdom\n"
 OWN = "event_time,product,quantity,price\n"
 
-DATA = Path(os.environ.get("HEADWATER_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "sales"
 DAYS = {"2010-12-01": 3108, "2010-12-02": 2109, "2010-12-03": 2202}
 
 
@@ -49,10 +48,7 @@ def records_of(*paths: Path, as_recorded: bool = False) -> list[dict]:
 
 
 def uci_day(day: str) -> Path:
-    path = DATA / f"online_retail_{day}.csv.gz"
-    if not path.exists():
-        pytest.skip(f"no recorded data at {path}; HEADWATER_TEST_DATA names its folder")
-    return path
+    return recorded(f"sales/online_retail_{day}.csv.gz")
 
 
 # --- UCI Online Retail ---------------------------------------------------------------------------------------------

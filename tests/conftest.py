@@ -12,6 +12,11 @@ from headwater.settings import Settings, load_settings
 from tests.ports import free_port
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--screenshots docs/screenshots`` has the end-to-end test keep the pictures that README shows."""
+    parser.addoption("--screenshots", metavar="FOLDER", help="keep screenshots of the running demo in this folder")
+
+
 @pytest.fixture(scope="session")
 def broker_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     home = tmp_path_factory.mktemp("broker")

@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 WAIT_SECONDS = 1.0
 LEASE_SECONDS = 15.0
 ANSWER_SECONDS = 20.0
+FAILED_SECONDS = 10.0
 BACKLOG = 4
 """Messages that may wait in the tab's queue before a round is skipped."""
 
@@ -152,7 +153,13 @@ class Pusher:
                     continue
                 self._keys[place] = key
             self._due[place] = now + part.every
-            value = part.build(snapshot, view)
+            try:
+                value = part.build(snapshot, view)
+            except Exception:
+                # A row that one part cannot show must not stop the others, nor the page for good.
+                self._due[place] = now + FAILED_SECONDS
+                log.exception("part_failed", component=part.component)
+                continue
             if place not in self._sent or self._sent[place] != value:
                 self._sent[place] = value
                 changes.append((*place, value))

@@ -377,13 +377,16 @@ class FeedState:
         if kind == "stream" and row is not None and name in self.streams:
             self.streams[name].apply_status(row)
         elif kind == "query" and row is not None:
+            before = self.queries.get(name)
+            # A query that idles says no batch time; the last one still tells something.
+            batch_ms = row.get("batch_ms") if "batch_ms" in row or before is None else before.batch_ms
             self.queries[name] = QueryStatus(
                 query=name,
                 streams=tuple(row.get("streams") or ()),
                 state=str(row.get("state", "")),
                 at=seconds_of(row.get("at")) or 0.0,
                 input_rows_per_second=row.get("input_rows_per_second"),
-                batch_ms=row.get("batch_ms"),
+                batch_ms=batch_ms,
                 batch_id=row.get("batch_id"),
                 lag=row.get("lag"),
                 message=str(row.get("message") or ""),

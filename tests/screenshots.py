@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Browser
 
 from tests.browser import chromium, opened
 
 PAGES = {"home": "/", "sales": "/sales", "sales-graph": "/sales/graph"}
-LOOKS = {
+LOOKS: dict[str, dict[str, Any]] = {
     "light": {"viewport": {"width": 1360, "height": 900}, "color_scheme": "light"},
     "dark": {"viewport": {"width": 1360, "height": 900}, "color_scheme": "dark"},
     "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light", "is_mobile": True,
@@ -22,13 +24,15 @@ LOOKS = {
 SETTLE_MS = 3_500
 
 
-def take(browser: Browser, address: str, folder: Path) -> list[Path]:
+def take(
+    browser: Browser, address: str, folder: Path, pages: Mapping[str, str] = PAGES, looks: Iterable[str] = tuple(LOOKS)
+) -> list[Path]:
     """One picture a page and look; the files."""
     folder.mkdir(parents=True, exist_ok=True)
     taken = []
-    for look, context in LOOKS.items():
-        for name, path in PAGES.items():
-            with opened(browser, address + path, **context) as (page, _):
+    for look in looks:
+        for name, path in pages.items():
+            with opened(browser, address + path, **LOOKS[look]) as (page, _):
                 page.wait_for_timeout(SETTLE_MS)
                 file = folder / f"{name}-{look}.png"
                 page.screenshot(path=file, full_page=True)

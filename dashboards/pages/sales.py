@@ -41,7 +41,7 @@ def register(app: Dash) -> tuple[Part, ...]:
     versions = {name: partial(_version, name) for name in ("totals", "by_country", "per_minute")}
     return (
         Part("sales-state", "children", state, every=1.0, while_paused=True),
-        Part("sales-banner", "children", banner, every=0.5, while_paused=True),
+        Part("sales-banner", "children", banner, every=1.0, while_paused=True),
         Part("sales-live", "rowData", live_rows),
         Part("sales-tiles", "children", tiles, every=0.5),
         Part("sales-products", "rowData", product_rows, every=1.0, key=versions["totals"]),
@@ -133,7 +133,10 @@ def products_grid() -> Any:
     return grid(
         "sales-products",
         [
-            words("product", "Product", flex=3, minWidth=112, floatingFilter=True, filterParams={"filterPlaceholder": "filter"}),
+            words(
+                "product", "Product", flex=3, minWidth=112,
+                floatingFilter=True, filterParams={"filterPlaceholder": "filter"},
+            ),
             number("quantity", "Total quantity", flex=1, minWidth=88),
             number("revenue", "Total price", ",.2f", flex=1, minWidth=112, sort="desc"),
             number(

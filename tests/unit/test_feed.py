@@ -254,6 +254,14 @@ def test_only_what_is_due_and_changed_is_sent(feed: FeedState) -> None:
     assert names(pusher, feed.snapshot(NOW + 12), View("/", hidden=True), 12) == []
 
 
+def test_a_part_that_fails_stops_nothing_else(feed: FeedState) -> None:
+    def fails(snapshot: Snapshot, view: View) -> None:
+        raise ValueError("a row nobody thought of")
+
+    pusher = Pusher({"/": (Part("broken", "children", fails), *parts())}, ())
+    assert names(pusher, feed.snapshot(NOW), View("/"), 0) == ["count", "slow", "keyed", "age"]
+
+
 def test_a_paused_page_stands_still_and_counts(feed: FeedState) -> None:
     feed.apply(live(1))
     sessions, pusher = Sessions(), Pusher({"/": parts()}, ())

@@ -496,7 +496,8 @@ def test_every_message_is_either_valid_or_rejected_once(spark: SparkSession, val
     out = split(spark, list(values))
     out.assert_account_closes()
     out.assert_raw_is_kept()
-    found = {offset: sorted(row["reasons"]) for offset, row in out.rejected.items()} | {offset: [] for offset in out.valid}
+    found: dict[int, list[str]] = {offset: [] for offset in out.valid}
+    found |= {offset: sorted(row["reasons"]) for offset, row in out.rejected.items()}
     wrong = [
         (value, found[offset], expected_reasons(value))
         for offset, value in enumerate(values)

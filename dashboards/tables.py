@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.dataset as ds
+import pyarrow.compute as pc
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
+
+if TYPE_CHECKING:  # it brings pandas along: two seconds of a start in which nobody asks for a table
+    import pyarrow.dataset as ds
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,9 @@ def _between(page: Page) -> ds.Expression | None:
     """From `since`, up to and not including `until`."""
     expression: ds.Expression | None = None
     if page.time_column is not None and page.since is not None:
-        expression = ds.field(page.time_column) >= pa.scalar(page.since, pa.timestamp("us", "UTC"))
+        expression = pc.field(page.time_column) >= pa.scalar(page.since, pa.timestamp("us", "UTC"))
     if page.time_column is not None and page.until is not None:
-        before = ds.field(page.time_column) < pa.scalar(page.until, pa.timestamp("us", "UTC"))
+        before = pc.field(page.time_column) < pa.scalar(page.until, pa.timestamp("us", "UTC"))
         expression = before if expression is None else expression & before
     return expression
 

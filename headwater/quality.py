@@ -95,11 +95,16 @@ def _unknown_fields(stream: Stream) -> Column:
 
 
 def _typed(rows: DataFrame, stream: Stream) -> DataFrame:
-    """Each field cast to its kind: null where it is missing, of another type or too large to hold."""
-    members = [F.col("object")[field.name].alias(_variant(field)) for field in stream.fields]
-    values = [_cast(field).alias(field.name) for field in stream.fields]
+    """Each field cast to its kind: null where it is missing, of another type or too large to hold.
+
+    In two steps, because Spark computes an expression that stands twice in a condition twice: first the
+    text or number that a value is, then what the contract makes of it.
+    """
+    variants = [F.col("object")[field.name].alias(_variant(field)) for field in stream.fields]
+    plain = [column for field in stream.fields for column in _plain(field)]
     kept: list[Column | str] = ["raw", "extra", *POSITION, F.col("object").isNotNull().alias("is_object")]
-    return rows.select(*kept, *members).select("*", *values)
+    values = [_cast(field).alias(field.name) for field in stream.fields]
+    return rows.select(*kept, *variants).select("*", *plain).select("*", *values)
 
 
 def _judged(rows: DataFrame, stream: Stream) -> DataFrame:
@@ -132,33 +137,51 @@ def _variant(field: FieldSpec) -> str:
 
 
 def _text(field: FieldSpec) -> Column:
-    """The value of a JSON string, null for any other JSON type: only a string casts to BINARY."""
-    return F.expr(f"CAST(try_cast(`{_variant(field)}` AS BINARY) AS STRING)")
+    return F.col(f"text_{field.name}")
+
+
+def _number(field: FieldSpec) -> Column:
+    return F.col(f"number_{field.name}")
+
+
+def _plain(field: FieldSpec) -> list[Column]:
+    """The text or the number that a value is, null for any other JSON type: only a string casts to BINARY."""
+    variant = f"`{_variant(field)}`"
+    text = F.expr(f"CAST(try_cast({variant} AS BINARY) AS STRING)").alias(f"text_{field.name}")
+    as_number = "DOUBLE" if field.kind is Kind.NUMBER else _WIDE
+    number = F.when(_is_number(field), F.expr(f"try_cast({variant} AS {as_number})")).alias(f"number_{field.name}")
+    match field.kind:
+        case Kind.TEXT | Kind.TIME:
+            return [text]
+        case Kind.WHOLE | Kind.NUMBER:
+            return [number]
+        case Kind.MONEY:
+            return [text, number]
+        case _:
+            return []
 
 
 def _is_number(field: FieldSpec) -> Column:
-    schema = F.schema_of_variant(_variant(field))
-    return schema.startswith("BIGINT") | schema.startswith("DECIMAL") | schema.startswith("DOUBLE")
+    """BIGINT, DECIMAL(...) or DOUBLE is how a VARIANT holds a JSON number."""
+    return F.substring(F.schema_of_variant(_variant(field)), 1, 2).isin("BI", "DE", "DO")
 
 
 def _cast(field: FieldSpec) -> Column:
-    text, name = _text(field), _variant(field)
-    number = F.when(_is_number(field), F.expr(f"try_cast(`{name}` AS {_WIDE})"))
     match field.kind:
         case Kind.TEXT:
-            return F.when(F.trim(text) != "", text)
+            return F.when(F.trim(_text(field)) != "", _text(field))
         case Kind.WHOLE:
-            return F.when(number == F.floor(number), number.try_cast("BIGINT"))
+            return F.when(_number(field) == F.floor(_number(field)), _number(field).try_cast("BIGINT"))
         case Kind.MONEY:
-            amount = F.coalesce(number, text.try_cast(_WIDE))
+            amount = F.coalesce(_number(field), _text(field).try_cast(_WIDE))
             return amount.try_cast(f"DECIMAL({MONEY_DIGITS},{MONEY_DECIMALS})")
         case Kind.NUMBER:
-            value = F.when(_is_number(field), F.expr(f"try_cast(`{name}` AS DOUBLE)"))
-            return F.when(F.abs(value) < float("inf"), value)
+            return F.when(F.abs(_number(field)) < float("inf"), _number(field))
         case Kind.BOOLEAN:
+            name = _variant(field)
             return F.when(F.schema_of_variant(name) == "BOOLEAN", F.expr(f"try_cast(`{name}` AS BOOLEAN)"))
         case Kind.TIME:
-            moment = F.when(text.rlike(_ISO_8601_WITH_OFFSET), text.try_cast("TIMESTAMP"))
+            moment = F.when(_text(field).rlike(_ISO_8601_WITH_OFFSET), _text(field).try_cast("TIMESTAMP"))
             return F.when(moment >= F.lit(_FIRST_MOMENT).cast("TIMESTAMP"), moment)
         case _:
             raise TypeError(f"{field.name}: a raw record can't carry {field.kind}")
@@ -167,20 +190,24 @@ def _cast(field: FieldSpec) -> Column:
 def _is_missing(field: FieldSpec) -> Column:
     """Absent, null, or text of nothing but blanks."""
     variant = F.col(_variant(field))
-    return variant.isNull() | F.is_variant_null(variant) | F.coalesce(F.trim(_text(field)) == "", F.lit(False))
+    missing = variant.isNull() | F.is_variant_null(variant)
+    if field.kind in (Kind.TEXT, Kind.TIME, Kind.MONEY):
+        missing |= F.coalesce(F.trim(_text(field)) == "", F.lit(False))
+    return missing
 
 
 def _is_of_other_type(field: FieldSpec) -> Column:
     """There, but not of the kind that the contract asks for. A number too large to hold is of its kind."""
-    if field.kind in (Kind.WHOLE, Kind.NUMBER):
-        number = F.expr(f"try_cast(`{_variant(field)}` AS {_WIDE})")
-        fraction = number != F.floor(number) if field.kind is Kind.WHOLE else F.lit(False)
-        return ~_is_number(field) | F.coalesce(fraction, F.lit(False))
-    if field.kind is Kind.MONEY:
-        text = _text(field)
-        spelled = text.rlike("[0-9]") & text.try_cast("DOUBLE").isNotNull()
-        return ~_is_number(field) & ~F.coalesce(spelled, F.lit(False))
-    return F.col(field.name).isNull()
+    match field.kind:
+        case Kind.WHOLE:
+            return ~_is_number(field) | F.coalesce(_number(field) != F.floor(_number(field)), F.lit(False))
+        case Kind.NUMBER:
+            return ~_is_number(field)
+        case Kind.MONEY:
+            spelled = _text(field).rlike("[0-9]") & _text(field).try_cast("DOUBLE").isNotNull()
+            return ~_is_number(field) & ~F.coalesce(spelled, F.lit(False))
+        case _:
+            return F.col(field.name).isNull()
 
 
 def _is_limited(field: FieldSpec) -> bool:

@@ -425,7 +425,8 @@ def expected_reasons(value: bytes) -> list[str]:
 
 
 def _reasons(record: dict[str, Any]) -> Iterator[str]:
-    product, quantity, price = (_unless_blank(record.get(name)) for name in ("product", "quantity", "price"))
+    product, price = _unless_blank(record.get("product")), _unless_blank(record.get("price"))
+    quantity = record.get("quantity")
     if product is None:
         yield "missing:product"
     elif not isinstance(product, str):
@@ -451,7 +452,7 @@ def _reasons(record: dict[str, Any]) -> Iterator[str]:
 
 
 def _unless_blank(value: Any) -> Any:
-    """Text of nothing but blanks is a missing value."""
+    """Where text is welcome, nothing but blanks is a missing value."""
     return None if isinstance(value, str) and not value.strip(" ") else value
 
 

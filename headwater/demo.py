@@ -20,9 +20,9 @@ from confluent_kafka.admin import AdminClient
 from rich.console import Console
 
 from headwater.broker import ensure_broker, find_broker, is_answering, is_starting, read_running
-from headwater.contracts import STREAMS, Stream
+from headwater.contracts import Stream, chosen_streams
 from headwater.display import Display
-from headwater.errors import HeadwaterError, SettingsError, run_main
+from headwater.errors import HeadwaterError, run_main
 from headwater.kafka import client_config
 from headwater.settings import Settings, load_settings
 from headwater.supervisor import Part, Supervisor
@@ -47,14 +47,6 @@ def main() -> int:
         else:
             run_all(settings, streams, supervisor, display)
     return 0
-
-
-def chosen_streams(names: str) -> list[Stream]:
-    """The streams of STREAMS="sales trucks"; all of them if it is empty."""
-    unknown = [name for name in names.split() if name not in STREAMS]
-    if unknown:
-        raise SettingsError(f"STREAMS: there is no stream {', '.join(unknown)}; known are {', '.join(STREAMS)}")
-    return [STREAMS[name] for name in names.split() or STREAMS]
 
 
 def run_all(settings: Settings, streams: list[Stream], supervisor: Supervisor, display: Display) -> None:

@@ -63,10 +63,11 @@ class JobError(HeadwaterError):
 
 def main(jobs: Sequence[StreamJob]) -> None:
     """The command line of every job."""
-    run_main(lambda: _main(jobs))
+    run_main(lambda: run_jobs(jobs))
 
 
-def _main(jobs: Sequence[StreamJob]) -> int:
+def run_jobs(jobs: Sequence[StreamJob]) -> int:
+    """Runs the queries that the command line asks for; returns the exit code."""
     arguments = _parser().parse_args()
     settings = load_settings()
     bootstrap = find_broker(settings)

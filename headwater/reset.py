@@ -39,9 +39,10 @@ def main() -> int:
 
 
 def paths_of(settings: Settings, stream: str) -> list[Path]:
-    """What exists of a stream: its tables, checkpoints, CSV files and ledger."""
+    """What exists of a stream: its tables, CSV files, ledger, and the checkpoints it has alone or with others."""
     home = settings.home
-    folders = [home / "delta" / stream, home / "checkpoints" / stream, settings.csv(stream)]
+    checkpoints = [path for path in (home / "checkpoints").glob("*") if stream in path.name.split("+")]
+    folders = [home / "delta" / stream, *sorted(checkpoints), settings.csv(stream)]
     ledger = sorted((home / "ledger").glob(f"{stream}.db*"))
     return [path for path in [*folders, *ledger] if path.exists()]
 

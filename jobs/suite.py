@@ -5,20 +5,18 @@
 
 import os
 
-from headwater.errors import SettingsError
-from headwater.jobs import StreamJob, main
+from headwater.contracts import chosen_streams
+from headwater.errors import run_main
+from headwater.jobs import StreamJob, run_jobs
 from jobs import sales
 
 JOBS: dict[str, StreamJob] = {job.stream.name: job for job in (sales.JOB,)}
 
 
-def chosen(names: str) -> list[StreamJob]:
-    """The jobs of some streams, named with blanks between; all where none is named."""
-    unknown = [name for name in names.split() if name not in JOBS]
-    if unknown:
-        raise SettingsError(f"STREAMS names {', '.join(unknown)}; the streams are {', '.join(JOBS)}")
-    return [JOBS[name] for name in names.split() or JOBS]
+def main() -> int:
+    """Run the jobs of the chosen streams."""
+    return run_jobs([JOBS[stream.name] for stream in chosen_streams(os.environ.get("STREAMS", ""))])
 
 
 if __name__ == "__main__":
-    main(chosen(os.environ.get("STREAMS", "")))
+    run_main(main)

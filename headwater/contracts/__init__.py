@@ -2,8 +2,18 @@
 
 from headwater.contracts.base import FieldSpec, Kind, Money, Record, Row, Stream, Table
 from headwater.contracts.sales import SALES
+from headwater.errors import SettingsError
 
 STREAMS: dict[str, Stream] = {stream.name: stream for stream in (SALES,)}
 """The streams Headwater knows, by name."""
 
-__all__ = ["STREAMS", "FieldSpec", "Kind", "Money", "Record", "Row", "Stream", "Table"]
+
+def chosen_streams(names: str) -> list[Stream]:
+    """The streams of ``STREAMS="sales trucks"``; all of them if it is empty. Unknown ones: SettingsError."""
+    unknown = [name for name in names.split() if name not in STREAMS]
+    if unknown:
+        raise SettingsError(f"STREAMS: there is no stream {', '.join(unknown)}; known are {', '.join(STREAMS)}")
+    return [STREAMS[name] for name in names.split() or STREAMS]
+
+
+__all__ = ["STREAMS", "FieldSpec", "Kind", "Money", "Record", "Row", "Stream", "Table", "chosen_streams"]

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
-if TYPE_CHECKING:  # it brings pandas along: two seconds of a start in which nobody asks for a table
+if TYPE_CHECKING:  # it brings pandas along: a second of a start in which nobody asks for a table
     import pyarrow.dataset as ds
 
 

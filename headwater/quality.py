@@ -60,7 +60,8 @@ def rejected(rows: DataFrame, stream: Stream) -> DataFrame:
 def raw_text() -> Column:
     """A message's value as text, in base64 where it is not UTF-8."""
     text = F.col("raw").cast("string")
-    return F.when(F.is_valid_utf8(text), text).otherwise(F.base64("raw"))
+    unbroken = F.translate(F.base64("raw"), "\r\n", "")  # Spark breaks it into lines of 76
+    return F.when(F.is_valid_utf8(text), text).otherwise(unbroken)
 
 
 def _opened(messages: DataFrame, stream: Stream) -> DataFrame:

@@ -29,7 +29,8 @@ class ProcessedTopic:
 
     def __init__(self, stream: Stream, client: dict[str, str]) -> None:
         self._topic = stream.processed_topic
-        self._producer = Producer(dict(client))
+        # As Spark's sink chooses a partition: in two of them, a key would have two last values.
+        self._producer = Producer({**client, "partitioner": "murmur2_random"})
         self._failed: KafkaError | None = None
 
     def correct(self, table: Table, row: dict[str, Any], as_of: datetime) -> None:

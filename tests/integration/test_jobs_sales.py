@@ -35,6 +35,7 @@ from tests.unit.test_quality import CASES, original
 START_S = 180
 END_S = 240
 BIN = Path(sys.prefix) / "bin"
+csv.field_size_limit(2**24)  # there is a product of 1 MB
 SUBMIT = [str(BIN / "spark-submit")]
 Position = tuple[int, int]
 

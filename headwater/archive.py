@@ -78,7 +78,7 @@ class Archive:
 
     def take(self, messages: DataFrame) -> None:
         """Appends, counts and publishes a micro-batch: the Kafka source's rows of this stream's topic."""
-        self._take(messages.where(_from(self._ledger.consumed())), None)
+        self._take(messages, None)
         self.publish()
 
     def recover(self, read: Read) -> None:
@@ -104,15 +104,17 @@ class Archive:
         return self._settings.delta(self._stream.name, table)
 
     def _take(self, messages: DataFrame, batch: Batch | None) -> None:
-        rows = checked(messages, self._stream).persist()
+        everything = checked(messages, self._stream).persist()
         try:
+            # On the cached rows: a filter that changes with each batch has Spark compile what it is fused with anew.
+            rows = everything.where(_from(self._ledger.consumed()))
             figures = self._figures(rows)
             if figures.ends:
                 batch = batch or self._ledger.begin(figures.ends)
                 self._append(rows, figures, batch)
                 self._count(valid(rows), figures, batch)
         finally:
-            rows.unpersist()
+            everything.unpersist()
 
     # -- 2: append
 

@@ -26,7 +26,7 @@ from pyspark.java_gateway import ensure_callback_server_started
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
-from pyspark.sql.streaming.readwriter import DataStreamWriter
+from pyspark.sql.streaming.readwriter import DataStreamReader, DataStreamWriter
 
 from headwater import queries
 from headwater.archive import Archive
@@ -165,14 +165,14 @@ class Run:
     # -- the three queries
 
     def _live(self) -> StreamingQuery:
-        out = queries.live({job.stream: self._source(job.stream, limited=False) for job in self._jobs})
+        out = queries.live(self._sources())
         checkpoint_interval = f"{self._settings.jobs.realtime_checkpoint_seconds} seconds"
         return self._start("live", self._to_kafka(out), realTime=checkpoint_interval)
 
     def _aggregate(self) -> StreamingQuery:
         jobs = self._settings.jobs
         out = queries.aggregate(
-            {job.stream: self._source(job.stream) for job in self._jobs},
+            self._sources(),
             {job.stream: job.views for job in self._jobs},
             watermark_seconds=jobs.watermark_seconds,
             dedupe_seconds=jobs.dedupe_seconds,
@@ -186,9 +186,10 @@ class Run:
             archive.recover(self._read)
             self._archives[job.stream] = archive
         source = self._messages(",".join(job.stream.raw_topic for job in self._jobs))
+        limited = source.option("maxOffsetsPerTrigger", self._settings.jobs.max_offsets_per_trigger).load()
         return self._start(
             "archive",
-            source.writeStream.foreachBatch(self._take),
+            limited.writeStream.foreachBatch(self._take),
             processingTime=f"{self._settings.jobs.archive_trigger_seconds} seconds",
         )
 
@@ -206,19 +207,21 @@ class Run:
 
     # -- sources and sinks
 
-    def _source(self, stream: Stream, *, limited: bool = True) -> DataFrame:
-        return self._messages(stream.raw_topic, limited=limited)
+    def _sources(self) -> dict[Stream, DataFrame]:
+        """Each stream's messages, as many as there are.
 
-    def _messages(self, topics: str, *, limited: bool = True) -> DataFrame:
-        reader = (
+        The aggregate query's watermark runs on Kafka's clock: what comes after a batch that took all there
+        was is younger than all of it. With a limit, a partition that advances faster would make another late.
+        """
+        return {job.stream: self._messages(job.stream.raw_topic).load() for job in self._jobs}
+
+    def _messages(self, topics: str) -> DataStreamReader:
+        return (
             self._spark.readStream.format("kafka")
             .options(**spark_options(self._settings, self._bootstrap))
             .option("subscribe", topics)
             .option("startingOffsets", "earliest")
         )
-        if limited:  # real-time mode takes what comes
-            reader = reader.option("maxOffsetsPerTrigger", self._settings.jobs.max_offsets_per_trigger)
-        return reader.load()
 
     def _read(self, stream: Stream, starts: dict[int, int], ends: dict[int, int]) -> DataFrame:
         """Some of a stream's messages as a batch; a partition without a start is read from its beginning."""

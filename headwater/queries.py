@@ -35,7 +35,7 @@ def _live_of(stream: Stream, messages: DataFrame) -> DataFrame:
             "reasons",
             raw_text().alias("raw"),
             *POSITION,
-            F.current_timestamp().alias("rejected_at"),
+            now().alias("rejected_at"),
         ),
         _JSON,
     )
@@ -44,6 +44,16 @@ def _live_of(stream: Stream, messages: DataFrame) -> DataFrame:
         F.when(is_valid, F.col(stream.key)).otherwise(F.concat_ws("-", "topic", "partition", "offset")).alias("key"),
         F.when(is_valid, good).otherwise(bad).alias("value"),
     )
+
+
+def now() -> Column:
+    """The time at which a row is written.
+
+    ``current_timestamp()`` stands still in real-time mode, and as a constant of each batch it has Spark
+    compile the whole projection anew for each.
+    """
+    millis = F.reflect(F.lit("java.lang.System"), F.lit("currentTimeMillis"))
+    return F.timestamp_millis(millis.cast("BIGINT"))
 
 
 def _spelled(stream: Stream) -> list[Column]:
@@ -134,7 +144,7 @@ def _value(view: View) -> Column:
     return F.to_json(
         F.struct(
             F.lit(view.table.name).alias("kind"),
-            F.current_timestamp().alias("updated_at"),
+            now().alias("updated_at"),
             "as_of",
             F.lit("aggregate").alias("source"),
             *spelled,

@@ -82,7 +82,10 @@ def _broker(folder: Path) -> Iterator[tuple[Settings, str]]:
 
 
 def produce(settings: Settings, bootstrap: str, records: int) -> float:
-    """Sends small, valid sales: 200 products, 7 lines an order, 100 orders a second of event time. Returns bytes each."""
+    """Sends small, valid sales: 200 products, 7 lines an order, 100 orders a second of event time.
+
+    Returns the mean number of bytes of a record.
+    """
     producer = Producer({**client_config(settings, bootstrap), "linger.ms": "50", "compression.type": "lz4"})
     start = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
     total = 0
@@ -186,7 +189,7 @@ def measure(run: Callable[[], None], runs: int) -> list[float]:
 
 def report(results: dict[str, list[float]], records: int, bytes_a_record: float) -> Table:
     table = Table(
-        title=f"{records:,} records of {bytes_a_record:.0f} bytes, {PARTITIONS} partitions, local[{PARTITIONS}]\n{machine()}"
+        title=f"{records:,} records of {bytes_a_record:.0f} bytes, {PARTITIONS} partitions and task slots\n{machine()}"
     )
     for name, justify in (
         ("query", "left"),

@@ -51,8 +51,8 @@ def window_start(row: Row) -> datetime:
 
 
 def sum_of(row: Row) -> Sum:
-    """A minute's row as numbers."""
-    return Sum(Decimal(row["revenue"]), int(row["orders"]), int(row["units"]))
+    """A minute's row as numbers. A sum too large for its type comes as null and adds nothing here."""
+    return Sum(Decimal(row["revenue"] or 0), int(row["orders"]), int(row["units"]))
 
 
 def kpis(per_minute: Iterable[Row], minutes: int) -> Kpis:

@@ -33,6 +33,7 @@ from pyspark.sql import functions as F
 from headwater import delta, views
 from headwater.contracts.base import MONEY_DECIMALS, MONEY_DIGITS, Stream
 from headwater.csvfiles import write_csv
+from headwater.errors import HeadwaterError
 from headwater.ledger import Batch, Change, Ledger, Sheet, moment, partition_and_offset
 from headwater.processed import Publisher
 from headwater.quality import POSITION, checked, rejected, valid
@@ -83,7 +84,7 @@ class Archive:
 
     def recover(self, read: Read) -> None:
         """Before the first batch: ends what a kill cut off, whatever became of Spark's checkpoint."""
-        appended = max(delta.last_batch(self._path(name), APPLICATION) for name in ("records", "rejected"))
+        appended = self._last_appended()
         if appended and not self._ledger.counters():
             self._count_again(appended)
         pending = self._ledger.pending()
@@ -99,6 +100,9 @@ class Archive:
 
     def counters(self) -> dict[str, int]:
         return self._ledger.counters()
+
+    def _last_appended(self) -> int:
+        return max(delta.last_batch(self._path(name), APPLICATION) for name in ("records", "rejected"))
 
     def _path(self, table: str) -> Path:
         return self._settings.delta(self._stream.name, table)
@@ -119,10 +123,10 @@ class Archive:
     # -- 2: append
 
     def _append(self, rows: DataFrame, figures: Figures, batch: Batch) -> None:
-        if figures.records:
-            self._append_to("records", valid(rows).withColumn("processed_at", F.current_timestamp()), batch)
+        """``records`` last, and even when there are none: with its number there, the batch is whole."""
         if figures.rejected:
             self._append_to("rejected", rejected(rows, self._stream), batch)
+        self._append_to("records", valid(rows).withColumn("processed_at", F.current_timestamp()), batch)
 
     def _append_to(self, table: str, rows: DataFrame, batch: Batch) -> None:
         (
@@ -164,6 +168,8 @@ class Archive:
 
     def _count_again(self, appended: int) -> None:
         """Builds a lost ledger from the tables; only how many records were late can't be told any more."""
+        if delta.last_batch(self._path("records"), APPLICATION) < appended:  # a kill between the two appends
+            delta.undo_last_append(self._path("rejected"))
         good = self._spark.read.format("delta").load(str(self._path("records"))).drop("processed_at")
         bad = self._spark.read.format("delta").load(str(self._path("rejected")))
         everything = good.withColumn("reasons", F.array().cast("array<string>")).unionByName(
@@ -297,7 +303,7 @@ class Figures:
     clock: int | None
 
 
-class ArchiveError(Exception):
+class ArchiveError(HeadwaterError):
     """A stream's tables and its ledger don't belong together."""
 
 

@@ -84,6 +84,12 @@ def last_batch(path: Path, application: str) -> int:
         return 0
 
 
+def undo_last_append(path: Path) -> None:
+    """Takes back a table's last commit."""
+    table = DeltaTable(str(path))
+    table.restore(table.version() - 1)
+
+
 def correct(path: Path, table: Table, rows: list[dict[str, Any]], gone: list[dict[str, Any]]) -> None:
     """Puts rows in the place of those with the same key, or beside them; takes away the ``gone`` ones.
 

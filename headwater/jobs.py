@@ -160,7 +160,7 @@ class Run:
         for query in self._queries:
             failure = None if query.isActive else query.exception()
             if failure and not self._stop.is_set():
-                raise JobError(f"the {query.name} query of {self._name} failed: {failure}")
+                raise JobError(f"the {query.name} query of {self._name} failed: {cause(str(failure))}")
 
     # -- the three queries
 
@@ -266,6 +266,12 @@ def _submitted_master() -> str | None:
     SparkContext._ensure_initialized()
     master = SparkConf().get("spark.master")
     return None if master == "local[*]" else master
+
+
+def cause(failure: str) -> str:
+    """The part of a query's failure that says what is wrong: of a Python traceback, its last line."""
+    text = failure.split("=== Streaming Query ===", maxsplit=1)[0].strip()
+    return text.splitlines()[-1] if "Traceback (most recent call last)" in text else text
 
 
 class _Stopper:

@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError, Message, Producer
 from pydantic import BaseModel
 
 from headwater.contracts.base import Stream, Table
+from headwater.errors import HeadwaterError
 
 
 class Publisher(Protocol):
@@ -20,7 +21,7 @@ class Publisher(Protocol):
     def flush(self) -> None: ...
 
 
-class PublishError(Exception):
+class PublishError(HeadwaterError):
     """Kafka did not take a row; the ledger still holds it as unpublished."""
 
 

@@ -23,8 +23,11 @@ _ISO_8601_WITH_OFFSET = r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+
 _FIRST_MOMENT = "0001-01-02T00:00:00Z"
 """Python and Arrow have no year 0; a day later no window or offset leads there."""
 
-_WIDE = "DECIMAL(38,10)"
-"""Wide enough to hold any number that could be in range, exactly."""
+_WIDE = "DECIMAL(38,18)"
+"""Wide enough to compare any number that could be in range."""
+
+_MONEY = f"DECIMAL({MONEY_DIGITS},{MONEY_DECIMALS})"
+_DECIMAL_TEXT = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$"
 
 POSITION = ("topic", "partition", "offset", "kafka_timestamp")
 """What the account is kept by, and Kafka's clock."""
@@ -67,12 +70,12 @@ def raw_text() -> Column:
 def _opened(messages: DataFrame, stream: Stream) -> DataFrame:
     """Each message as an object of variants, null where it isn't one JSON object.
 
-    The brackets make the parser read to the message's end: without them ``{...} junk`` and ``{...}{...}``
-    pass for their first object and the rest is lost.
+    The parser stops after the first value. The brackets make it read to the message's end: without them
+    ``{...} junk`` and ``{...}{...}`` pass for their first object and the rest is lost.
     """
     text = F.col("value").cast("string")
     shape = ", ".join(f"`{field.name}`: VARIANT" for field in stream.fields)
-    parsed = F.when(F.is_valid_utf8(text), F.try_parse_json(F.concat(F.lit("["), text, F.lit("]"))))
+    parsed = F.when(F.is_valid_utf8(text) & _ends_where_it_should(text), _parse("[", text, "]"))
     return (
         messages.select(
             F.col("value").alias("raw"),
@@ -87,6 +90,16 @@ def _opened(messages: DataFrame, stream: Stream) -> DataFrame:
         .withColumn("extra", _unknown_fields(stream))
         .drop("objects", "parsed")
     )
+
+
+def _parse(before: str, text: Column, after: str) -> Column:
+    return F.try_parse_json(F.concat(F.lit(before), text, F.lit(after)))
+
+
+def _ends_where_it_should(text: Column) -> Column:
+    """False where a message closes our bracket itself (``{...}] junk``): a brace then closes too early."""
+    closes_bracket = text.rlike(r"\}\s*\]")
+    return F.when(closes_bracket, _parse('{"message":', text, "}").isNotNull()).otherwise(True)
 
 
 def _unknown_fields(stream: Stream) -> Column:
@@ -150,14 +163,16 @@ def _plain(field: FieldSpec) -> list[Column]:
     variant = f"`{_variant(field)}`"
     text = F.expr(f"CAST(try_cast({variant} AS BINARY) AS STRING)").alias(f"text_{field.name}")
     as_number = "DOUBLE" if field.kind is Kind.NUMBER else _WIDE
-    number = F.when(_is_number(field), F.expr(f"try_cast({variant} AS {as_number})")).alias(f"number_{field.name}")
+    number = F.when(_is_number(field), F.expr(f"try_cast({variant} AS {as_number})"))
+    spelled = F.expr(f"try_cast({variant} AS STRING)")
+    amount = F.when(_is_number(field) | spelled.rlike(_DECIMAL_TEXT), spelled.try_cast(_WIDE))
     match field.kind:
         case Kind.TEXT | Kind.TIME:
             return [text]
         case Kind.WHOLE | Kind.NUMBER:
-            return [number]
+            return [number.alias(f"number_{field.name}")]
         case Kind.MONEY:
-            return [text, number]
+            return [text, amount.alias(f"number_{field.name}")]
         case _:
             return []
 
@@ -173,16 +188,16 @@ def _cast(field: FieldSpec) -> Column:
             return F.when(F.trim(_text(field)) != "", _text(field))
         case Kind.WHOLE:
             return F.when(_number(field) == F.floor(_number(field)), _number(field).try_cast("BIGINT"))
-        case Kind.MONEY:
-            amount = F.coalesce(_number(field), _text(field).try_cast(_WIDE))
-            return amount.try_cast(f"DECIMAL({MONEY_DIGITS},{MONEY_DECIMALS})")
+        case Kind.MONEY:  # from what was written, not from the number, which would be rounded twice
+            written = F.coalesce(_text(field).try_cast(_MONEY), F.expr(f"try_cast(`{_variant(field)}` AS {_MONEY})"))
+            return F.when(_number(field).isNotNull(), written)
         case Kind.NUMBER:
             return F.when(F.abs(_number(field)) < float("inf"), _number(field))
         case Kind.BOOLEAN:
             name = _variant(field)
             return F.when(F.schema_of_variant(name) == "BOOLEAN", F.expr(f"try_cast(`{name}` AS BOOLEAN)"))
         case Kind.TIME:
-            moment = F.when(_text(field).rlike(_ISO_8601_WITH_OFFSET), _text(field).try_cast("TIMESTAMP"))
+            moment = F.when(_text(field).rlike(_ISO_8601_WITH_OFFSET), F.upper(_text(field)).try_cast("TIMESTAMP"))
             return F.when(moment >= F.lit(_FIRST_MOMENT).cast("TIMESTAMP"), moment)
         case _:
             raise TypeError(f"{field.name}: a raw record can't carry {field.kind}")
@@ -205,8 +220,7 @@ def _is_of_other_type(field: FieldSpec) -> Column:
         case Kind.NUMBER:
             return ~_is_number(field)
         case Kind.MONEY:
-            spelled = _text(field).rlike("[0-9]") & _text(field).try_cast("DOUBLE").isNotNull()
-            return ~_is_number(field) & ~F.coalesce(spelled, F.lit(False))
+            return ~_is_number(field) & ~F.coalesce(_text(field).rlike(_DECIMAL_TEXT), F.lit(False))
         case _:
             return F.col(field.name).isNull()
 
@@ -217,8 +231,8 @@ def _is_limited(field: FieldSpec) -> bool:
 
 def _in_range(field: FieldSpec) -> Column:
     """Within the contract's limits; never null, so that an unheld number counts as out of range."""
-    value = F.col(field.name)
-    limits = [value.isNotNull()]
+    value = _number(field) if field.kind is Kind.MONEY else F.col(field.name)
+    limits = [F.col(field.name).isNotNull()]
     if field.minimum is not None:
         limits.append(value >= F.lit(field.minimum))
     if field.maximum is not None:

@@ -24,18 +24,18 @@ OTHER = "other"
 
 def top_bars(rows: Iterable[Row], key: str, theme: Theme, most: int = 10, shift: int = 0) -> go.Figure:
     """The rows with the greatest revenue, greatest on top."""
-    best = sorted(rows, key=lambda row: (-float(row["revenue"]), str(row[key])))[:most][::-1]
+    best = sorted(rows, key=lambda row: (-float(row["revenue"] or 0), str(row[key])))[:most][::-1]
     if not best:
         return empty(theme, NO_SALES)
     names = [str(row[key]) for row in best]
     figure = go.Figure(
         go.Bar(
-            x=[float(row["revenue"]) for row in best],
+            x=[float(row["revenue"] or 0) for row in best],
             y=names,
             orientation="h",
             marker={"color": theme.palette[shift], "cornerradius": 3},
             customdata=[[int(row["quantity"]), int(row["orders"])] for row in best],
-            text=[f"{float(row['revenue']):,.0f}" for row in best],
+            text=[f"{float(row['revenue'] or 0):,.0f}" for row in best],
             textposition="auto",
             insidetextanchor="end",
             cliponaxis=False,
@@ -110,7 +110,7 @@ def by_category(rows: Iterable[Row], theme: Theme, span: int) -> go.Figure:
         return empty(theme, NO_SALES)
     totals: defaultdict[str, float] = defaultdict(float)
     for row in minutes:
-        totals[row["category"]] += float(row["revenue"])
+        totals[row["category"]] += float(row["revenue"] or 0)
     names = sorted(totals, key=lambda name: (-totals[name], name))
     if len(names) > MOST_CATEGORIES + 1:
         names = [*names[:MOST_CATEGORIES], OTHER]
@@ -156,7 +156,7 @@ def _binned(rows: Iterable[Row], size: int, column: str, extent: Iterable[Row] |
     rows = list(rows)
     sums: defaultdict[datetime, float] = defaultdict(float)
     for row in rows:
-        sums[_floor(_start(row), size)] += float(row[column])
+        sums[_floor(_start(row), size)] += float(row[column] or 0)
     bins = [_floor(_start(row), size) for row in (rows if extent is None else extent)]
     first, last = min(bins), max(bins)
     count = int((last - first) / timedelta(minutes=size)) + 1

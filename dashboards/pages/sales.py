@@ -319,7 +319,7 @@ def product_rows(snapshot: Snapshot, view: View) -> list[dict[str, Any]]:
         {
             "product": row["product"],
             "quantity": int(row["quantity"]),
-            "revenue": float(row["revenue"]),
+            "revenue": None if row["revenue"] is None else float(row["revenue"]),
             "orders": int(row["orders"]),
             "returns": int(row["returns"]),
             "provisional": row.get("source") == "aggregate",

@@ -12,6 +12,8 @@ from headwater.contracts.base import Money, NonZeroInt, Record, Row, Stream, Tab
 MAX_QUANTITY = 1_000_000
 """Units in one line. The UCI shop sold 80,995 in one; beyond a million it is a slip of the keyboard."""
 
+REVENUE = "Sum of quantity x price, net of returns; none where DECIMAL(18,4) can't hold it."
+
 MAX_PRICE = Decimal("99999999")
 """A unit's price. With MAX_QUANTITY a line's revenue still fits DECIMAL(18,4)."""
 
@@ -35,7 +37,7 @@ class Figures(Row):
     """What is counted of a product or a country."""
 
     quantity: int = Field(description="Units, net of returns.")
-    revenue: Money = Field(description="Sum of quantity x price, net of returns.")
+    revenue: Money | None = Field(description=REVENUE)
     orders: int = Field(description="Distinct order_id (event_id where missing) with a positive quantity.")
     returns: int = Field(description="Units returned.")
 
@@ -63,7 +65,7 @@ class Minute(Window):
 
     orders: int = Field(description="Distinct order_id (event_id where missing) with a positive quantity.")
     units: int = Field(description="Units, net of returns.")
-    revenue: Money = Field(description="Sum of quantity x price, net of returns.")
+    revenue: Money | None = Field(description=REVENUE)
     average_order_value: Money | None = Field(default=None, description="revenue / orders; none without an order.")
 
 

@@ -97,9 +97,12 @@ def text_of(page: Page) -> str:
 
 
 def test_a_sale_typed_by_hand_shows_up_and_is_archived(demo: Demo, request: pytest.FixtureRequest) -> None:
-    with chromium() as browser, opened(browser, f"{demo.address}/sales", viewport={"width": 1360, "height": 900}) as (
-        page,
-        watch,
+    with (
+        chromium() as browser,
+        opened(browser, f"{demo.address}/sales", viewport={"width": 1360, "height": 900}) as (
+            page,
+            watch,
+        ),
     ):
         until(lambda: re.search(r"\d[\d,]*\.\d\d", text_of(page)), SHOWS_WITHIN_S, "an amount on the page")
         before = text_of(page)
@@ -116,9 +119,7 @@ def test_a_sale_typed_by_hand_shows_up_and_is_archived(demo: Demo, request: pyte
             ARCHIVED_WITHIN_S,
             "the sale among the archived totals",
         )
-        assert rows == [
-            {"product": "Hand-typed TV", "quantity": 1, "revenue": "499.0000", "orders": 1, "returns": 0}
-        ]
+        assert rows == [{"product": "Hand-typed TV", "quantity": 1, "revenue": "499.0000", "orders": 1, "returns": 0}]
         wrong = [row for row in demo.api("sales/rejected?limit=1000") if "Hand-typed" in (row["raw"] or "")]
         assert [row["reasons"] for row in wrong] == [["type:quantity"]]
         assert json.loads(wrong[0]["raw"])["quantity"] == "one"

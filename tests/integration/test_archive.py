@@ -662,5 +662,6 @@ def test_a_correction_costs_the_same_after_many_windows(settings: Settings) -> N
     assert max(removed for removed, _ in costs) <= 2
     assert max(size for _, size in costs) <= 3 * 1024 * 1024
     assert sum(size for _, size in costs[10:40]) <= 1024 * 1024
-    assert len(DeltaTable(str(path)).file_uris()) <= files + 3
+    # A file over its target size is split in two when it is rewritten, and no more after that.
+    assert len(DeltaTable(str(path)).file_uris()) <= 2 * files + 3
     assert DeltaTable(str(path)).to_pyarrow_table().num_rows == 200_041

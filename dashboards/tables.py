@@ -6,16 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
+# Loaded with the app though a first request would do: a dataset brings pandas along, and Plotly, at work in
+# another thread, stumbles over a pandas that is half loaded.
+import pandas as pd  # noqa: F401
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
-
-if TYPE_CHECKING:  # it brings pandas along: a second of a start in which nobody asks for a table
-    import pyarrow.dataset as ds
 
 
 @dataclass(frozen=True)

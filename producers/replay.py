@@ -47,6 +47,9 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 
+LONGEST_CELL = 131_072
+"""Characters in a cell, the csv module's own default. A longer one is most likely a quote left open."""
+
 
 class ReplayError(HeadwaterError):
     """A file that cannot be replayed."""
@@ -281,6 +284,7 @@ def _rows(path: Path, encoding: str) -> Iterator[Iterator[list[str]]]:
 
 def _parsed(path: Path, text: IO[str]) -> Iterator[list[str]]:
     """The CSV's rows without blank lines; a row may span several lines."""
+    csv.field_size_limit(LONGEST_CELL)  # of the whole process, and others raise it
     reader = csv.reader(text)
     line = 0
     try:

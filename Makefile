@@ -58,7 +58,7 @@ lint: setup-test ## ruff; never rewrites
 typecheck: setup-test ## mypy
 	@$(BIN)/mypy
 
-check: lint typecheck test ## what CI runs
+check: lint typecheck test ## all that a change must pass
 
 lock: setup-test ## resolve all dependencies anew, jars included
 	@echo 'setuptools\nuv' | $(RESOLVE) - -o requirements-setup.lock

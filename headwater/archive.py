@@ -34,7 +34,7 @@ from headwater import delta, views
 from headwater.contracts.base import MONEY_DECIMALS, MONEY_DIGITS, Stream
 from headwater.csvfiles import write_csv
 from headwater.errors import HeadwaterError
-from headwater.ledger import Batch, Change, Ledger, Sheet, moment, partition_and_offset
+from headwater.ledger import PARTITION_SHIFT, Batch, Change, Ledger, Sheet, moment, partition_and_offset
 from headwater.processed import Publisher
 from headwater.quality import POSITION, checked, rejected, valid
 from headwater.settings import Settings
@@ -258,11 +258,12 @@ class Archive:
         self._retire_windows()
 
     def _publish_table(self, view: View, rows: list[dict[str, Any]]) -> None:
-        kept = [published_row(view, row) for row in rows if row["rows"]]
-        gone = [published_row(view, row) for row in rows if not row["rows"]]
+        shown = [(row, published_row(view, row)) for row in rows]
+        kept = [published for row, published in shown if row["rows"]]
+        gone = [published for row, published in shown if not row["rows"]]
         delta.correct(self._path(view.table.name), view.table, kept, gone)
         horizon = self._horizon()
-        for row, published in zip(rows, (published_row(view, row) for row in rows), strict=True):
+        for row, published in shown:
             if not row["rows"] or (view.window and row["window_start"] < horizon):
                 self._publisher.forget(view.table, published)
             else:
@@ -352,7 +353,7 @@ def _length(window: str) -> timedelta:
 
 
 def _position() -> Column:
-    return F.shiftleft(F.col("partition").cast("BIGINT"), 48) + F.col("offset")
+    return F.shiftleft(F.col("partition").cast("BIGINT"), PARTITION_SHIFT) + F.col("offset")
 
 
 def _from(consumed: dict[int, int]) -> Column:

@@ -227,9 +227,7 @@ class Ledger:
 
     def unpublished(self, sheet: Sheet, limit: int) -> list[dict[str, Any]]:
         """Rows that changed since they were published; ``rows`` is 0 where nothing is left of one."""
-        cursor = self._db.execute(f"SELECT * FROM {sheet.name} WHERE dirty = 1 LIMIT ?", (limit,))
-        names = [column[0] for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor]
+        return _dicts(self._db.execute(f"SELECT * FROM {sheet.name} WHERE dirty = 1 LIMIT ?", (limit,)))
 
     def published(self, sheet: Sheet, rows: Iterable[dict[str, Any]]) -> None:
         """Those rows stand in every sink; the empty ones may go."""
@@ -252,8 +250,7 @@ class Ledger:
         cursor = self._db.execute(
             f"SELECT * FROM {sheet.name} WHERE rows > 0 AND {where} ORDER BY {', '.join(sheet.keys)}", values
         )
-        names = [column[0] for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor]
+        return _dicts(cursor)
 
 
 def _sheet_schema(sheet: Sheet) -> str:
@@ -282,6 +279,11 @@ def _sheet_schema(sheet: Sheet) -> str:
 def _sum(column: str) -> str:
     """A sum that stops at SATURATION, short of where SQLite's integers would turn into doubles."""
     return f"max(-{SATURATION}, min({SATURATION}, {column} + excluded.{column}))"
+
+
+def _dicts(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
 
 
 def _marks(columns: Sequence[str]) -> str:

@@ -51,16 +51,21 @@ def valid(rows: DataFrame) -> DataFrame:
 
 def rejected(rows: DataFrame, stream: Stream) -> DataFrame:
     """Checked rows -> the rejected ones, with the columns of :class:`headwater.contracts.base.Rejected`."""
-    return rows.where(F.size("reasons") > 0).select(
+    return rows.where(F.size("reasons") > 0).select(*rejected_columns(stream, F.current_timestamp()))
+
+
+def rejected_columns(stream: Stream, rejected_at: Column) -> list[Column]:
+    """What is kept of a rejected record, from a checked row."""
+    return [
         F.lit(stream.name).alias("stream"),
-        "reasons",
-        raw_text().alias("raw"),
-        *POSITION,
-        F.current_timestamp().alias("rejected_at"),
-    )
+        F.col("reasons"),
+        _raw_text().alias("raw"),
+        *map(F.col, POSITION),
+        rejected_at.alias("rejected_at"),
+    ]
 
 
-def raw_text() -> Column:
+def _raw_text() -> Column:
     """A message's value as text, in base64 where it is not UTF-8."""
     text = F.col("raw").cast("string")
     unbroken = F.translate(F.base64("raw"), "\r\n", "")  # Spark breaks it into lines of 76

@@ -9,7 +9,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from headwater.contracts.base import Kind, Stream
-from headwater.quality import POSITION, checked, raw_text, valid
+from headwater.quality import POSITION, checked, rejected_columns, valid
 from headwater.views import Slots, View, named, provisional, ratio, shared
 
 _JSON = {"timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX", "ignoreNullFields": "true"}
@@ -29,16 +29,7 @@ def _live_of(stream: Stream, messages: DataFrame) -> DataFrame:
     rows = checked(messages, stream)
     is_valid = F.size("reasons") == 0
     good = F.to_json(F.struct(*_spelled(stream), "flags", F.parse_json("extra").alias("extra"), *POSITION), _JSON)
-    bad = F.to_json(
-        F.struct(
-            F.lit(stream.name).alias("stream"),
-            "reasons",
-            raw_text().alias("raw"),
-            *POSITION,
-            now().alias("rejected_at"),
-        ),
-        _JSON,
-    )
+    bad = F.to_json(F.struct(*rejected_columns(stream, now())), _JSON)
     return rows.select(
         F.when(is_valid, stream.live_topic).otherwise(stream.rejected_topic).alias("topic"),
         F.when(is_valid, F.col(stream.key)).otherwise(F.concat_ws("-", "topic", "partition", "offset")).alias("key"),

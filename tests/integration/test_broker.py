@@ -150,7 +150,9 @@ def test_two_starts_at_once_are_one_broker_and_keep_no_descriptor(own: Settings)
     assert said == [f"Kafka answers at 127.0.0.1:{own.kafka.port}\n"] * 2
     assert os.read(reader, 1) == b"", "the broker kept a descriptor of its caller"
     os.close(reader)
-    brokers = [p for p in psutil.process_iter() if str(own.kafka_dir / "server.properties") in p.cmdline()]
+    # Read up front: processes of other programs end while this looks, and have no command line any more.
+    seen = psutil.process_iter(["cmdline"])
+    brokers = [p for p in seen if str(own.kafka_dir / "server.properties") in (p.info["cmdline"] or [])]
     assert [p.pid for p in brokers] == [running(own).pid]
 
 

@@ -137,7 +137,7 @@ def _judged(rows: DataFrame, stream: Stream) -> DataFrame:
     flags = F.array_compact(F.array(*[F.when(_is_wrong(field), F.lit(field.name)) for field in optional]))
     position_id = F.concat_ws("-", "topic", "partition", "offset")
     values = {
-        **{field.name: F.when(_in_range(field), F.col(field.name)) for field in optional if _is_limited(field)},
+        **{field.name: _option(field) for field in optional if _is_limited(field) or field.default is not None},
         "event_id": F.coalesce("event_id", position_id),
         "event_time": F.coalesce("event_time", "kafka_timestamp"),
     }
@@ -247,6 +247,12 @@ def _in_range(field: FieldSpec) -> Column:
     if field.choices:
         limits.append(value.isin(*field.choices))
     return reduce(Column.__and__, limits)
+
+
+def _option(field: FieldSpec) -> Column:
+    """An optional field within its limits; its default where it is missing, null where it is wrong."""
+    value = F.when(_in_range(field), F.col(field.name))
+    return value if field.default is None else F.when(_is_missing(field), F.lit(field.default)).otherwise(value)
 
 
 def _reason(field: FieldSpec) -> Column:

@@ -115,6 +115,14 @@ class SalesSettings(Section):
     rate: float = Field(default=20, gt=0)
 
 
+class EventsSettings(Section):
+    """The simulated visits to a shop, and what makes a funnel and a basket left behind."""
+
+    rate: float = Field(default=20, gt=0)
+    funnel_minutes: float = Field(default=30, gt=0)
+    abandoned_minutes: float = Field(default=30, gt=0)
+
+
 class Settings(Section):
     """Every setting, and the paths under `home` that follow from them."""
 
@@ -126,6 +134,7 @@ class Settings(Section):
     spark: SparkSettings = SparkSettings()
     jobs: JobSettings = JobSettings()
     sales: SalesSettings = SalesSettings()
+    events: EventsSettings = EventsSettings()
 
     def delta(self, stream: str, table: str) -> Path:
         """The folder of a stream's Delta table."""

@@ -1,10 +1,11 @@
 """One module a stream: its fields, types, units and limits, declared once."""
 
 from headwater.contracts.base import FieldSpec, Kind, Money, Record, Row, Stream, Table
+from headwater.contracts.events import EVENTS
 from headwater.contracts.sales import SALES
 from headwater.errors import SettingsError
 
-STREAMS: dict[str, Stream] = {stream.name: stream for stream in (SALES,)}
+STREAMS: dict[str, Stream] = {stream.name: stream for stream in (EVENTS, SALES)}
 """The streams Headwater knows, by name."""
 
 

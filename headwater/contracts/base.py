@@ -84,6 +84,8 @@ class FieldSpec:
     maximum: Decimal | None = None
     not_zero: bool = False
     choices: tuple[str, ...] = ()
+    default: str | int | None = None
+    """What an optional field that is missing is taken for; one that is wrong stays null."""
     description: str = ""
 
 
@@ -136,6 +138,7 @@ def _spec(name: str, info: FieldInfo) -> FieldSpec:
         required=info.is_required(),
         not_zero=any(isinstance(m, _NotZero) for m in flat),
         choices=choices,
+        default=None if info.is_required() else info.get_default(),
         description=info.description or "",
         **bounds,
     )

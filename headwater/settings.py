@@ -119,6 +119,9 @@ class EventsSettings(Section):
     """The simulated visits to a shop, and what makes a funnel and a basket left behind."""
 
     rate: float = Field(default=20, gt=0)
+    conversion: float = Field(default=0.1, ge=0, le=1)
+    bot_share: float = Field(default=0.004, ge=0, le=1)
+    campaign_share: float = Field(default=0.1, ge=0, le=1)
     funnel_minutes: float = Field(default=30, gt=0)
     abandoned_minutes: float = Field(default=30, gt=0)
 

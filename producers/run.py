@@ -198,7 +198,10 @@ def parse(producer: StreamProducer, arguments: Sequence[str] | None = None) -> O
     parser.add_argument("--speed", type=_positive, metavar="X", help="replay: X times as fast as recorded")
     parser.add_argument("--count", type=_count, metavar="N", help="stop after N records")
     parser.add_argument(
-        "--seed", type=int, metavar="N", help="simulate: the same sales under the same ids; repeats of them count once"
+        "--seed",
+        type=int,
+        metavar="N",
+        help="simulate: the same records under the same ids, which count once",
     )
     parser.add_argument("--now", action="store_true", help="replay: shift times so that the last is now, with new ids")
     parser.add_argument("--as-recorded", action="store_true", help="replay: in the file's order, not by event time")

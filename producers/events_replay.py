@@ -21,8 +21,8 @@ REQUIRED = ("event_time", "event_type", "product_id", "user_session")
 
 
 def matches(header: Collection[str]) -> bool:
-    """Whether a header holds the columns that every REES46 file has; `user_session` is theirs alone."""
-    return set(REQUIRED) <= set(header)
+    """Whether a header holds the columns that every REES46 file has, and none that would be two of our fields."""
+    return set(REQUIRED) <= set(header) and set(FIELDS.values()).isdisjoint(header)
 
 
 def convert(cells: Cells, _path: Path) -> list[RawRecord]:

@@ -19,8 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from decimal import ROUND_HALF_UP, Decimal, localcontext
+from decimal import Decimal, localcontext
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -31,14 +30,16 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from headwater import delta, views
-from headwater.contracts.base import MONEY_DECIMALS, MONEY_DIGITS, Stream
+from headwater.contracts.base import Stream
 from headwater.csvfiles import write_csv
 from headwater.errors import HeadwaterError
+from headwater.folds import Fold, FoldBook, Kept
 from headwater.ledger import PARTITION_SHIFT, Batch, Change, Ledger, Sheet, moment, partition_and_offset
+from headwater.money import money, rounded
 from headwater.processed import Publisher
 from headwater.quality import POSITION, checked, rejected, valid
 from headwater.settings import Settings
-from headwater.views import MONEY_UNITS, SQL_TYPES, Slots, View
+from headwater.views import SQL_TYPES, Slots, View, window_length
 
 APPLICATION = "headwater-archive"
 """Under this name Delta remembers the last batch that was appended to a table."""
@@ -62,7 +63,10 @@ class Archive:
         tables: Sequence[View],
         daily: View | None,
         publisher: Publisher,
+        fold: Fold[Any] | None = None,
+        now: Callable[[], int] | None = None,
     ) -> None:
+        """``now``: the wall clock in microseconds, where silence counts; None: the greatest event time is the clock."""
         self._spark = spark
         self._settings = settings
         self._stream = stream
@@ -71,7 +75,11 @@ class Archive:
         self._views = (*tables, *([daily] if daily else []))
         self._slots = Slots.of(self._views)
         self._publisher = publisher
+        self._fold = fold
+        self._now = now
+        self._heard = now() if now else 0
         self._ledger = Ledger(settings.ledger(stream.name), [sheet_of(view) for view in self._views])
+        self._book = FoldBook(self._ledger.db, fold) if fold else None
         delta.create_tables(stream, settings.delta(stream.name, "records").parent)
 
     def close(self) -> None:
@@ -80,10 +88,29 @@ class Archive:
     def take(self, messages: DataFrame) -> None:
         """Appends, counts and publishes a micro-batch: the Kafka source's rows of this stream's topic."""
         self._take(messages, None)
+        self.elapse()
+
+    def elapse(self) -> None:
+        """Ends what ends by the clock, and publishes. To be called now and then also when nothing comes.
+
+        Windows go by event time, which moves on with the wall clock while the input is silent; keys go by the wall
+        clock. Without one (``--once``) both go by the greatest event time, and what is open stays open.
+        """
+        clock = self._ledger.counters().get("clock")
+        if clock is not None:
+            now = self._now() if self._now else None
+            silence = now - self._heard if now is not None else 0
+            with self._ledger.transaction():
+                self._ledger.close_windows(clock + silence - self._patience())
+                if self._book:
+                    self._book.elapse(clock if now is None else now)
         self.publish()
 
     def recover(self, read: Read) -> None:
         """Before the first batch: ends what a kill cut off, whatever became of Spark's checkpoint."""
+        if self._book:
+            with self._ledger.transaction():
+                self._book.renew()
         appended = self._last_appended()
         if appended and not self._ledger.counters():
             self._count_again(appended)
@@ -96,7 +123,7 @@ class Archive:
             )
         if pending:
             self._take(read(self._stream, self._ledger.consumed(), pending.ends), pending)
-        self.publish()
+        self.elapse()
 
     def counters(self) -> dict[str, int]:
         return self._ledger.counters()
@@ -114,6 +141,7 @@ class Archive:
             rows = everything.where(_from(self._ledger.consumed()))
             figures = self._figures(rows)
             if figures.ends:
+                self._heard = self._now() if self._now else 0
                 batch = batch or self._ledger.begin(figures.ends)
                 self._append(rows, figures, batch)
                 self._count(valid(rows), figures, batch)
@@ -156,6 +184,8 @@ class Archive:
                 signed = signed.unionByName(self._records_at(verdict.displaced).withColumn("sign", F.lit(-1)))
             for change in self._changes(signed):
                 self._ledger.add(change)
+            if self._book:
+                self._book.take(self._steps(self._book.fold, signed))
             counts = {
                 "records": figures.records,
                 "rejected": figures.rejected,
@@ -163,8 +193,6 @@ class Archive:
                 "duplicates": len(verdict.repeats) + len(verdict.displaced),
             }
             self._ledger.finish(batch, counts, figures.clock)
-            if (clock := self._ledger.counters().get("clock")) is not None:
-                self._ledger.close_windows(clock - self._patience())
 
     def _count_again(self, appended: int) -> None:
         """Builds a lost ledger from the tables; only how many records were late can't be told any more."""
@@ -243,6 +271,18 @@ class Archive:
         for view in self._views:
             yield _change(view, sums, members)
 
+    @staticmethod
+    def _steps(fold: Fold[Any], signed: DataFrame) -> pa.Table:
+        """What signed rows bring to the keys of the fold."""
+        return signed.select(
+            fold.key().alias("key"),
+            F.unix_micros("event_time").alias("at"),
+            _position().alias("position"),
+            F.unix_micros("kafka_timestamp").alias("as_of"),
+            "sign",
+            *[make().alias(name) for name, make in fold.columns.items()],
+        ).toArrow()
+
     # -- 4: publish
 
     def publish(self) -> None:
@@ -256,6 +296,10 @@ class Archive:
                     self._publish_table(view, rows)
                 self._ledger.published(sheet, rows)
         self._retire_windows()
+        if self._book:
+            while kept := self._book.unpublished(PUBLISHED_AT_ONCE):
+                self._publish_keys(self._book, kept)
+            self._retire_keys(self._book)
 
     def _publish_table(self, view: View, rows: list[dict[str, Any]]) -> None:
         shown = [(row, published_row(view, row)) for row in rows]
@@ -269,6 +313,42 @@ class Archive:
             else:
                 self._publisher.correct(view.table, published, as_of=moment(row["as_of"]))
         self._publisher.flush()
+
+    def _publish_keys(self, book: FoldBook[Any], kept: list[Kept[Any]]) -> None:
+        tables, horizon = book.fold.tables, self._horizon()
+        rows = {key.number: book.rows(key) for key in kept}
+        bits = {
+            n: sum(1 << i for i, table in enumerate(tables) if table.name in by_table) for n, by_table in rows.items()
+        }
+        with self._ledger.transaction():  # before a sink has them, so that none is forgotten after a kill
+            book.showing(bits.items())
+        since = min((key.shown_since for key in kept if key.shown_since is not None), default=None)
+        for i, table in enumerate(tables):
+            stand = [(key, rows[key.number][table.name]) for key in kept if table.name in rows[key.number]]
+            gone = [key for key in kept if table.name not in rows[key.number] and key.shown & (1 << i)]
+            if stand or gone:
+                named = [{table.key[0]: key.key} for key in gone]
+                lower = moment(since) if since is not None else None
+                delta.correct(self._path(table.name), table, [row for _, row in stand], named, lower)
+            for key, row in stand:
+                if key.last < horizon:
+                    self._publisher.forget(table, row)
+                else:
+                    self._publisher.correct(table, row, as_of=moment(key.as_of))
+            for key in gone:
+                self._publisher.forget(table, {table.key[0]: key.key})
+        self._publisher.flush()
+        with self._ledger.transaction():
+            book.published(list(bits.items()), horizon)
+
+    def _retire_keys(self, book: FoldBook[Any]) -> None:
+        while old := book.retired(self._horizon(), PUBLISHED_AT_ONCE):
+            for key in old:
+                for table, row in book.rows(key).items():
+                    self._publisher.forget(self._stream.table(table), row)
+            self._publisher.flush()
+            with self._ledger.transaction():
+                book.retire([key.number for key in old])
 
     def _publish_csv(self, view: View, rows: list[dict[str, Any]]) -> None:
         for day in sorted({row["date"] for row in rows}):
@@ -315,7 +395,7 @@ def sheet_of(view: View) -> Sheet:
         keys=tuple(view.key_names()),
         sums=tuple(view.sums),
         counts=tuple(view.distinct),
-        window=_length(view.window) if view.window else None,
+        window=window_length(view.window) if view.window else None,
     )
 
 
@@ -324,9 +404,10 @@ def published_row(view: View, row: dict[str, Any]) -> dict[str, Any]:
     out: dict[str, Any] = {name: row[name] for name in view.keys}
     if view.window:
         start = moment(row["window_start"])
-        out |= {"window_start": start, "window_end": start + _length(view.window), "is_final": bool(row["is_final"])}
+        end = start + window_length(view.window)
+        out |= {"window_start": start, "window_end": end, "is_final": bool(row["is_final"])}
     for name in view.sums:
-        out[name] = _money(Decimal(row[name]) / MONEY_UNITS) if view.is_money(name) else row[name]
+        out[name] = money(row[name]) if view.is_money(name) else row[name]
     out |= {name: row[name] for name in view.distinct}
     for name, (over, under) in view.ratios.items():
         out[name] = _ratio(view, name, out[over], out[under])
@@ -338,18 +419,7 @@ def _ratio(view: View, name: str, over: Any, under: Any) -> Any:
         return None
     with localcontext(prec=50):
         value = Decimal(over) / Decimal(under)
-    return _money(value) if view.is_money(name) else float(value)
-
-
-def _money(value: Decimal) -> Decimal | None:
-    """Rounded as Spark rounds; null where DECIMAL(18,4) can't hold it."""
-    rounded = value.quantize(Decimal(1).scaleb(-MONEY_DECIMALS), ROUND_HALF_UP)
-    return rounded if abs(rounded) < Decimal(10) ** (MONEY_DIGITS - MONEY_DECIMALS) else None
-
-
-def _length(window: str) -> timedelta:
-    number, unit = window.split()
-    return timedelta(**{unit if unit.endswith("s") else unit + "s": int(number)})
+    return rounded(value) if view.is_money(name) else float(value)
 
 
 def _position() -> Column:

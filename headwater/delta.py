@@ -8,6 +8,7 @@ the stream, are appended by Spark.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +91,17 @@ def undo_last_append(path: Path) -> None:
     table.restore(table.version() - 1)
 
 
-def correct(path: Path, table: Table, rows: list[dict[str, Any]], gone: list[dict[str, Any]]) -> None:
+def correct(
+    path: Path,
+    table: Table,
+    rows: list[dict[str, Any]],
+    gone: list[dict[str, Any]],
+    since: datetime | None = None,
+) -> None:
     """Puts rows in the place of those with the same key, or beside them; takes away the ``gone`` ones.
 
-    Doing it again changes nothing. ``gone`` needs the key's columns only.
+    Doing it again changes nothing. ``gone`` needs the key's columns only. None of the rows that are to be replaced
+    has a ``table.time`` before ``since``: files of older rows aren't even opened.
     """
     schema = arrow_schema(table.fields)
     source = pa.concat_tables(
@@ -105,7 +113,7 @@ def correct(path: Path, table: Table, rows: list[dict[str, Any]], gone: list[dic
     everything = {field.name: f"source.{field.name}" for field in table.fields}
     (
         DeltaTable(str(path))
-        .merge(source, predicate=_same_row(table, rows + gone), source_alias="source", target_alias="target")
+        .merge(source, predicate=_same_row(table, rows + gone, since), source_alias="source", target_alias="target")
         .when_matched_delete("source.is_gone")
         .when_matched_update(everything, "NOT source.is_gone")
         .when_not_matched_insert(everything, "NOT source.is_gone")
@@ -113,8 +121,8 @@ def correct(path: Path, table: Table, rows: list[dict[str, Any]], gone: list[dic
     )
 
 
-def _same_row(table: Table, rows: list[dict[str, Any]]) -> str:
-    """The key's equality, and for windows the range they lie in, so that other files aren't even opened."""
+def _same_row(table: Table, rows: list[dict[str, Any]], since: datetime | None) -> str:
+    """The key's equality, and the range of time that the rows lie in, so that other files aren't even opened."""
     equal = [f"target.{key} = source.{key}" for key in table.key]
     if table.windowed:
         starts = [row["window_start"] for row in rows]
@@ -122,4 +130,6 @@ def _same_row(table: Table, rows: list[dict[str, Any]]) -> str:
             f"target.window_start >= '{min(starts).isoformat()}'",
             f"target.window_start <= '{max(starts).isoformat()}'",
         ]
+    if table.time and since:
+        equal.append(f"target.{table.time} >= '{since.isoformat()}'")
     return " AND ".join(equal)

@@ -33,6 +33,7 @@ from headwater.archive import Archive
 from headwater.broker import find_broker
 from headwater.contracts.base import Stream
 from headwater.errors import HeadwaterError, run_main
+from headwater.folds import Fold
 from headwater.kafka import client_config, spark_options
 from headwater.processed import ProcessedTopic
 from headwater.settings import Settings, load_settings
@@ -55,6 +56,8 @@ class StreamJob:
     stream: Stream
     views: tuple[View, ...]
     daily_csv: View | None = None
+    fold: Callable[[Settings], Fold[Any]] | None = None
+    """Tables that follow from a key's records in their order."""
 
 
 class JobError(HeadwaterError):
@@ -107,6 +110,8 @@ class Run:
         self._stop = threading.Event()
         self._queries: list[StreamingQuery] = []
         self._archives: dict[Stream, Archive] = {}
+        self._at_archives = threading.Lock()
+        self._elapsed = time.monotonic()
 
     def __enter__(self) -> Run:
         for number in STOP_SIGNALS:
@@ -153,8 +158,20 @@ class Run:
     def _await(self, condition: Callable[[], bool]) -> None:
         """Python hears signals between two waits only, so the waits are short."""
         while not condition() and not self._stop.wait(0.2):
-            pass
+            self._elapse()
         self._raise_failure()
+
+    def _elapse(self) -> None:
+        """Silence ends things too, and Spark calls nobody while nothing comes."""
+        pace = self._settings.jobs.archive_trigger_seconds
+        if self._once or time.monotonic() - self._elapsed < pace or not self._at_archives.acquire(blocking=False):
+            return
+        try:
+            for archive in self._archives.values():
+                archive.elapse()
+            self._elapsed = time.monotonic()
+        finally:
+            self._at_archives.release()
 
     def _raise_failure(self) -> None:
         for query in self._queries:
@@ -181,8 +198,16 @@ class Run:
 
     def _archive(self) -> StreamingQuery:
         for job in self._jobs:
-            publisher = ProcessedTopic(job.stream, client_config(self._settings, self._bootstrap))
-            archive = Archive(self._spark, self._settings, job.stream, job.views, job.daily_csv, publisher)
+            archive = Archive(
+                self._spark,
+                self._settings,
+                job.stream,
+                job.views,
+                job.daily_csv,
+                ProcessedTopic(job.stream, client_config(self._settings, self._bootstrap)),
+                job.fold(self._settings) if job.fold else None,
+                None if self._once else _wall_clock,
+            )
             archive.recover(self._read)
             self._archives[job.stream] = archive
         source = self._messages(",".join(job.stream.raw_topic for job in self._jobs))
@@ -197,11 +222,14 @@ class Run:
         several = len(self._archives) > 1
         if several:  # each stream reads the batch, Kafka is asked once
             messages.persist()
+        self._at_archives.acquire()
         try:
             for stream, archive in self._archives.items():
                 archive.take(messages.where(F.col("topic") == stream.raw_topic))
                 self._status.stream(stream.name, archive.counters())
+            self._elapsed = time.monotonic()
         finally:
+            self._at_archives.release()
             if several:
                 messages.unpersist()
 
@@ -248,6 +276,11 @@ class Run:
         timed = writer.trigger(availableNow=True) if self._once else writer.trigger(**trigger)
         checkpoint = self._settings.checkpoint(self._name, name)
         return timed.queryName(name).option("checkpointLocation", str(checkpoint)).start()
+
+
+def _wall_clock() -> int:
+    """Microseconds since 1970."""
+    return time.time_ns() // 1_000
 
 
 def session(name: str, settings: Settings, slots: int) -> SparkSession:

@@ -20,8 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 
-SATURATION = 4 * 10**18
-"""Where a sum stops growing: two of them still fit an integer of 64 bits."""
+from headwater.money import SATURATION
 
 PARTITION_SHIFT = 48
 """A position is partition x 2^48 + offset: one integer, in Kafka's order."""
@@ -103,6 +102,11 @@ class Ledger:
         self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-65536;" + _SCHEMA)
         for sheet in sheets:
             self._db.executescript(_sheet_schema(sheet))
+
+    @property
+    def db(self) -> sqlite3.Connection:
+        """For what else belongs into the ledger's transactions."""
+        return self._db
 
     def close(self) -> None:
         self._db.close()

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cached_property
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from headwater.contracts.base import MONEY_DECIMALS, FieldSpec, Kind, Table
-from headwater.ledger import SATURATION
+from headwater.contracts.base import FieldSpec, Kind, Table
+from headwater.money import MONEY_UNITS, SATURATION
 
 SQL_TYPES = {
     Kind.TEXT: "STRING",
@@ -28,9 +29,6 @@ SQL_TYPES = {
     Kind.TEXTS: "ARRAY<STRING>",
 }
 """A contract's kinds as Spark's types."""
-
-MONEY_UNITS = 10**MONEY_DECIMALS
-"""Whole units in one of money: sums run over 64-bit integers, never over doubles."""
 
 Expression = Callable[[], Column]
 """A column made when it is asked for: a declaration at import time needs no session."""
@@ -68,8 +66,19 @@ class View:
 
 
 def window_start(length: str) -> Column:
-    """The start of the tumbling window, aligned to the epoch, that an event falls into."""
-    return F.window("event_time", length)["start"]
+    """The start of the tumbling window, aligned to the epoch, that an event falls into.
+
+    By arithmetic: of ``F.window`` a query can have one length only.
+    """
+    micros = F.unix_micros("event_time")
+    width = window_length(length) // timedelta(microseconds=1)
+    return F.timestamp_micros(micros - F.pmod(micros, F.lit(width)))
+
+
+def window_length(words: str) -> timedelta:
+    """``10 seconds`` as a length of time."""
+    number, unit = words.split()
+    return timedelta(**{unit if unit.endswith("s") else unit + "s": int(number)})
 
 
 def once(records: DataFrame) -> DataFrame:
@@ -135,7 +144,7 @@ def provisional(shares: DataFrame, slots: Slots) -> DataFrame:
 def partials(shares: DataFrame, slots: Slots) -> DataFrame:
     """Exploded shares with a ``sign`` (-1: taken back) -> what they add to each kind and key.
 
-    Sums beyond :data:`headwater.ledger.SATURATION` stay there, where an integer of 64 bits still holds two of them.
+    Sums beyond :data:`headwater.money.SATURATION` stay there, where an integer of 64 bits still holds two of them.
     """
     return shares.groupBy("kind", "window_start", "keys").agg(
         *[

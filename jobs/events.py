@@ -9,11 +9,19 @@ Run it with ``spark-submit jobs/events.py [--once] [--queries live,aggregate,arc
 
 from __future__ import annotations
 
+from typing import Any
+
+import orjson
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from headwater.contracts.events import ADD, EVENTS, PURCHASE, REMOVE, VIEW
+from headwater.contracts.sessions import MINUTE_US, Event, Left, Patience, Visit
+from headwater.folds import Fold
 from headwater.jobs import StreamJob, main
+from headwater.ledger import moment
+from headwater.money import MONEY_UNITS, money
+from headwater.settings import Settings
 from headwater.views import Expression, View
 
 
@@ -64,7 +72,60 @@ VIEWS = (
     ),
 )
 
-JOB = StreamJob(stream=EVENTS, views=VIEWS)
+
+def rows(session_id: str, visit: Visit, is_silent: bool) -> dict[str, dict[str, Any]]:
+    """A visit's rows in the tables; ``is_silent``: its basket counts as left behind since its last event."""
+    session = {
+        "session_id": session_id,
+        "first_event": moment(visit.first),
+        "last_event": moment(visit.last),
+        "events": visit.events,
+        "step": visit.step,
+        "seconds_to_convert": None if visit.convert_us is None else visit.convert_us / 1_000_000,
+        "basket_units": visit.units,
+        "basket_value": money(visit.value),
+        "revenue": money(visit.revenue),
+    }
+    left = Left(visit.last, visit.units, visit.value) if is_silent else visit.left
+    if left is None:
+        return {"sessions": session}
+    abandoned = {
+        "session_id": session_id,
+        "since": moment(left.since),
+        "basket_units": left.units,
+        "basket_value": money(left.value),
+        "withdrawn_at": None if left.withdrawn_at is None else moment(left.withdrawn_at),
+    }
+    return {"sessions": session, "abandoned": abandoned}
+
+
+def visits(settings: Settings) -> Fold[Visit]:
+    """``sessions`` and ``abandoned``: each visit, event by event."""
+    patience = Patience(
+        funnel_us=round(settings.events.funnel_minutes * MINUTE_US),
+        abandoned_us=round(settings.events.abandoned_minutes * MINUTE_US),
+    )
+    return Fold(
+        name="visits",
+        key=lambda: F.col("session_id"),
+        columns={
+            "event_type": lambda: F.col("event_type"),
+            "product_id": lambda: F.col("product_id"),
+            "quantity": units,
+            "price": lambda: (F.col("price") * MONEY_UNITS).cast("BIGINT"),
+        },
+        tables=(EVENTS.table("sessions"), EVENTS.table("abandoned")),
+        version=f"1 {patience}",
+        start=Visit,
+        step=lambda visit, at, values: visit.take(Event(at, *values), patience),
+        dump=orjson.dumps,
+        load=Visit.load,
+        due=lambda visit: visit.silent_at(patience),
+        rows=rows,
+    )
+
+
+JOB = StreamJob(stream=EVENTS, views=VIEWS, fold=visits)
 
 if __name__ == "__main__":
     main([JOB])

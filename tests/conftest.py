@@ -9,6 +9,7 @@ from pyspark.sql import SparkSession
 
 from headwater.broker import ensure_broker, stop_broker
 from headwater.settings import Settings, load_settings
+from tests.archives import killer  # noqa: F401
 from tests.ports import free_port
 
 

@@ -157,6 +157,8 @@ class Table:
     row: type[Row]
     key: tuple[str, ...]
     description: str
+    time: str | None = None
+    """The column that says when a row was, where it has one and is no window: what is old is found by it."""
 
     @cached_property
     def fields(self) -> tuple[FieldSpec, ...]:

@@ -102,7 +102,13 @@ EVENTS = Stream(
         Table("per_window", TypeCount, key=("window_start", "event_type"), description="Events by type in 10 seconds"),
         Table("per_minute", TypeCount, key=("window_start", "event_type"), description="Events by type and minute"),
         Table("by_product", ProductFigures, key=("product_id",), description="A product's funnel, units and revenue"),
-        Table("sessions", SessionRow, key=("session_id",), description="Visits and how far they went"),
-        Table("abandoned", AbandonedRow, key=("session_id",), description="Baskets left behind"),
+        Table(
+            "sessions",
+            SessionRow,
+            key=("session_id",),
+            time="last_event",
+            description="Visits and how far they went",
+        ),
+        Table("abandoned", AbandonedRow, key=("session_id",), time="since", description="Baskets left behind"),
     ),
 )

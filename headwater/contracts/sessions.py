@@ -2,17 +2,18 @@
 
 Pure and small: the archive folds with it what lies in `records`, the dashboard what comes by. Events are taken in
 their order (`event_time`, then Kafka's partition and offset). Times are microseconds since 1970, money is in whole
-units of :data:`MONEY_UNITS` to one, so that a state is plain JSON and adding is exact.
+units (:mod:`headwater.money`), so that a state is plain JSON and adding is exact.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from headwater.contracts.base import MONEY_DECIMALS
-from headwater.contracts.events import ADD, PURCHASE, REMOVE, VIEW
+import orjson
 
-MONEY_UNITS = 10**MONEY_DECIMALS
+from headwater.contracts.events import ADD, PURCHASE, REMOVE, VIEW
+from headwater.money import saturated
+
 MINUTE_US = 60_000_000
 
 
@@ -65,6 +66,13 @@ class Visit:
     last_purchase: int | None = None
     added_view: int | None = None
 
+    @classmethod
+    def load(cls, text: bytes) -> Visit:
+        """From its JSON."""
+        fields = orjson.loads(text)
+        left = fields.pop("left")
+        return cls(**fields, left=left and Left(**left))
+
     @property
     def units(self) -> int:
         """Units in the basket."""
@@ -73,7 +81,7 @@ class Visit:
     @property
     def value(self) -> int:
         """The basket at the last known prices; a product without one adds nothing."""
-        return sum(units * self.prices.get(product, 0) for product, units in self.basket.items())
+        return saturated(sum(units * self.prices.get(product, 0) for product, units in self.basket.items()))
 
     def take(self, event: Event, patience: Patience) -> None:
         """The next event, none earlier than those before."""
@@ -142,6 +150,6 @@ class Visit:
             else:
                 self.basket.pop(product, None)
         if event.event_type == PURCHASE:
-            self.revenue += units * (event.price or 0)
+            self.revenue = saturated(self.revenue + units * (event.price or 0))
             if self.left is not None and self.left.withdrawn_at is None:
                 self.left.withdrawn_at = event.at

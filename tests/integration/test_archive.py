@@ -7,28 +7,24 @@ row, from what ``records`` holds, and ``records`` itself from what was sent.
 import csv
 import json
 import random
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.readwriter import DataFrameWriter
+from pyspark.sql import SparkSession
 
 from headwater import archive as archive_module
 from headwater import delta, views
-from headwater.archive import Archive
-from headwater.contracts.base import Stream, Table
 from headwater.contracts.sales import SALES
-from headwater.ledger import Ledger
 from headwater.settings import Settings
-from jobs.sales import DAILY, VIEWS
+from jobs.sales import DAILY, JOB, VIEWS
+from tests.archives import Killed, Killer, Setup, Topic
 
 DAY = datetime(2010, 12, 1, tzinfo=UTC)
 ARRIVED = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -42,123 +38,27 @@ def sale(event_id: str | None, at: datetime | None, product: str, quantity: int,
     return json.dumps({"product": product, "quantity": quantity, "price": price, **members})
 
 
-@dataclass
-class Topic:
-    """A raw topic in memory: messages by partition."""
-
-    spark: SparkSession
-    partitions: list[list[bytes | None]] = field(default_factory=lambda: [[], []])
-
-    def send(self, partition: int, *values: str | bytes | None) -> None:
-        self.partitions[partition] += [v.encode() if isinstance(v, str) else v for v in values]
-
-    def ends(self) -> dict[int, int]:
-        return {partition: len(values) for partition, values in enumerate(self.partitions)}
-
-    def frame(self, starts: dict[int, int] | None = None, ends: dict[int, int] | None = None) -> DataFrame:
-        """The Kafka source's rows between some offsets."""
-        rows = [
-            (value, SALES.raw_topic, partition, offset, ARRIVED + timedelta(seconds=offset))
-            for partition, values in enumerate(self.partitions)
-            for offset, value in enumerate(values)
-            if (starts or {}).get(partition, 0) <= offset < (ends or self.ends()).get(partition, 0)
-        ]
-        types = [pa.binary(), pa.string(), pa.int32(), pa.int64(), pa.timestamp("us", "UTC")]
-        names = ["value", "topic", "partition", "offset", "timestamp"]
-        columns = [pa.array([row[i] for row in rows], kind) for i, kind in enumerate(types)]
-        return self.spark.createDataFrame(pa.table(dict(zip(names, columns, strict=True))))
-
-    def read(self, _: Stream, starts: dict[int, int], ends: dict[int, int]) -> DataFrame:
-        return self.frame(starts, ends)
-
-    def positions(self) -> list[tuple[int, int]]:
-        return [(p, offset) for p, values in enumerate(self.partitions) for offset in range(len(values))]
-
-
-@dataclass
-class Processed:
-    """A processed topic in memory: what is not flushed is lost with its writer."""
-
-    rows: dict[str, dict[str, Any] | None] = field(default_factory=dict)
-    _waiting: list[tuple[str, dict[str, Any] | None]] = field(default_factory=list)
-
-    def correct(self, table: Table, row: dict[str, Any], as_of: datetime) -> None:
-        value = table.row(**row).model_dump(mode="json")
-        self._waiting.append((f"{table.name}:{table.id_of(row)}", {"kind": table.name, **value}))
-
-    def forget(self, table: Table, row: dict[str, Any]) -> None:
-        self._waiting.append((f"{table.name}:{table.id_of(row)}", None))
-
-    def flush(self) -> None:
-        self.rows |= dict(self._waiting)
-        self._waiting.clear()
-
-    def lose_what_waits(self) -> None:
-        self._waiting.clear()
-
-    def of(self, kind: str) -> dict[str, dict[str, Any]]:
-        return {key: value for key, value in self.rows.items() if value and value["kind"] == kind}
-
-
-@dataclass
-class Setup:
-    """One archive's home, its topic and what it published."""
-
-    spark: SparkSession
-    settings: Settings
-    topic: Topic
-    processed: Processed = field(default_factory=Processed)
-    archive: Archive | None = None
-
-    def open(self) -> Archive:
-        """A new start: whatever the one before held in memory is gone."""
-        if self.archive:
-            self.archive.close()
-        self.processed.lose_what_waits()
-        self.archive = Archive(self.spark, self.settings, SALES, VIEWS, DAILY, self.processed)
-        self.archive.recover(self.topic.read)
-        return self.archive
-
-    def take(self, starts: dict[int, int] | None = None, ends: dict[int, int] | None = None) -> None:
-        assert self.archive
-        self.archive.take(self.topic.frame(starts, ends))
-
-    def lose_ledger(self) -> None:
-        assert self.archive
-        self.archive.close()
-        path = self.settings.ledger("sales")
-        for file in path.parent.glob(path.name + "*"):
-            file.unlink()
-
-    def table(self, name: str) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = DeltaTable(str(self.settings.delta("sales", name))).to_pyarrow_table().to_pylist()
-        return rows
-
-    def versions(self) -> dict[str, int]:
-        names = ("records", "rejected", *TABLES)
-        return {name: DeltaTable(str(self.settings.delta("sales", name))).version() for name in names}
-
-    def csv_rows(self) -> list[dict[str, str]]:
-        folder, rows = self.settings.csv("sales"), []
-        for path in sorted(folder.glob("*")):
-            assert path.suffix == ".csv", "half-written"
-            with path.open(newline="", encoding="utf-8") as file:
-                reader = csv.DictReader(file)
-                assert reader.fieldnames == ["date", "product", "quantity", "revenue", "orders", "returns"]
-                found = list(reader)
-            assert {row["date"] for row in found} == {path.stem.removeprefix("totals-")}
-            rows += found
-        return rows
-
-
 @pytest.fixture
 def setup(spark: SparkSession, settings: Settings) -> Iterator[Setup]:
-    made = Setup(spark, settings, Topic(spark))
+    made = Setup.of(spark, settings, JOB)
     made.open()
     yield made
     if made.archive:
         made.archive.close()
     spark.catalog.clearCache()
+
+
+def csv_rows(setup: Setup) -> list[dict[str, str]]:
+    folder, rows = setup.settings.csv("sales"), []
+    for path in sorted(folder.glob("*")):
+        assert path.suffix == ".csv", "half-written"
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            assert reader.fieldnames == ["date", "product", "quantity", "revenue", "orders", "returns"]
+            found = list(reader)
+        assert {row["date"] for row in found} == {path.stem.removeprefix("totals-")}
+        rows += found
+    return rows
 
 
 # --- what the tables are to hold
@@ -264,7 +164,7 @@ def assert_tables(setup: Setup) -> dict[str, Rows]:
     expected = expected_tables(records)
     for name in TABLES:
         assert keyed(name, setup.table(name)) == expected[name], name
-    assert keyed("daily", setup.csv_rows()) == expected["daily"]  # type: ignore[arg-type]
+    assert keyed("daily", csv_rows(setup)) == expected["daily"]  # type: ignore[arg-type]
 
     clock = max((row["event_time"] for row in records), default=DAY)
     watermark = clock - timedelta(seconds=setup.settings.jobs.watermark_seconds)
@@ -368,13 +268,13 @@ def test_rows_worked_out_by_hand(setup: Setup) -> None:
 def test_an_event_that_is_displaced_leaves_no_row_behind(setup: Setup) -> None:
     setup.topic.send(1, sale("a", at(1), "LANTERN", 1, "1", country="France", category="Garden"))
     setup.take()
-    assert len(setup.csv_rows()) == 1
+    assert len(csv_rows(setup)) == 1
     setup.topic.send(0, sale("a", at(3000), "MUG", 1, "1", country="Spain", category="Kitchen"))
     setup.take({1: 1})
     assert [row["product"] for row in setup.table("totals")] == ["MUG"]
     assert [row["country"] for row in setup.table("by_country")] == ["Spain"]
     assert [row["window_start"] for row in setup.table("per_minute")] == [at(3000)]
-    assert [row["date"] for row in setup.csv_rows()] == ["2010-12-03"]
+    assert [row["date"] for row in csv_rows(setup)] == ["2010-12-03"]
     assert setup.processed.rows["totals:LANTERN"] is None
     assert_tables(setup)
     assert len(setup.table("records")) == 2
@@ -408,7 +308,7 @@ def test_a_record_dated_1500_and_one_of_year_1(setup: Setup) -> None:
     setup.topic.send(0, sale("older", old, "MUG", 1, "1", category="Kitchen"))
     setup.take({0: 2, 1: 2})
     assert [row["window_start"] for row in setup.table("per_minute")].count(old.replace(second=0)) == 1
-    assert {row["date"] for row in setup.csv_rows()} == {"0001-06-01", "1500-02-28", "2010-12-01"}
+    assert {row["date"] for row in csv_rows(setup)} == {"0001-06-01", "1500-02-28", "2010-12-01"}
     assert_tables(setup)
     assert_exact(setup)
 
@@ -450,47 +350,6 @@ def test_an_average_is_rounded_once(setup: Setup) -> None:
 
 
 # --- killed between any two writes
-
-
-class Killed(BaseException):
-    """Nothing in the project catches this."""
-
-
-class Killer:
-    """Counts the writes of an archive and ends it after the n-th of them (0: before the first)."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.seen: list[str] = []
-        self.kill_after: int | None = None
-        for owner, names in {
-            Ledger: ("begin", "judge", "finish", "close_windows", "published", "retire"),
-            DataFrameWriter: ("save",),
-            delta: ("correct",),
-            archive_module: ("write_csv",),
-            Processed: ("flush",),
-        }.items():
-            for name in names:
-                monkeypatch.setattr(owner, name, self._watched(name, getattr(owner, name)))
-
-    def arm(self, after: int | None) -> None:
-        self.seen, self.kill_after = [], after
-
-    def _watched(self, name: str, write: Callable[..., Any]) -> Callable[..., Any]:
-        def watched(*arguments: Any, **named: Any) -> Any:
-            if self.kill_after == 0 and not self.seen:
-                raise Killed
-            done = write(*arguments, **named)
-            self.seen.append(name)
-            if len(self.seen) == self.kill_after:
-                raise Killed
-            return done
-
-        return watched
-
-
-@pytest.fixture
-def killer(monkeypatch: pytest.MonkeyPatch) -> Killer:
-    return Killer(monkeypatch)
 
 
 @dataclass

@@ -2,31 +2,15 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
-import nbformat
-import pyarrow as pa
 import pytest
-from deltalake import write_deltalake
-from nbclient import NotebookClient
 
-from headwater.contracts.base import FieldSpec, Kind, Rejected, fields_of, records_row
 from headwater.contracts.sales import SALES
-from headwater.settings import Settings
+from tests.notebooks import execute, has_outputs, write_tables
 
-NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "sales.ipynb"
 START = datetime(2010, 12, 1, 8, 26, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-
-ARROW = {
-    Kind.TEXT: pa.string(),
-    Kind.WHOLE: pa.int64(),
-    Kind.MONEY: pa.decimal128(18, 4),
-    Kind.BOOLEAN: pa.bool_(),
-    Kind.TIME: pa.timestamp("us", tz="UTC"),
-    Kind.TEXTS: pa.list_(pa.string()),
-}
 
 
 def sale(offset: int, product: str, quantity: int, price: str, **fields: Any) -> dict[str, Any]:
@@ -87,25 +71,14 @@ COUNTRIES = [
 ]
 
 
-def write_tables(home: Path, **tables: list[dict[str, Any]]) -> None:
-    specs: dict[str, tuple[FieldSpec, ...]] = {t.name: t.fields for t in SALES.tables}
-    specs |= {"records": fields_of(records_row(SALES)), "rejected": fields_of(Rejected)}
-    for name, rows in tables.items():
-        schema = pa.schema([(field.name, ARROW[field.kind]) for field in specs[name]])
-        path = Settings(home=home).delta(SALES.name, name)
-        write_deltalake(str(path), pa.Table.from_pylist(rows, schema=schema))
-
-
 @pytest.fixture
 def run_notebook(tmp_path, monkeypatch):
     """Execute the notebook on the tables given; gives each code cell's outputs as text, by the cell's id."""
 
     def run(**tables: list[dict[str, Any]]) -> dict[str, str]:
         monkeypatch.setenv("HEADWATER_HOME", str(tmp_path))
-        write_tables(tmp_path, **tables)
-        notebook = nbformat.read(NOTEBOOK, as_version=4)
-        NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
-        return {cell.id: str(cell.outputs) for cell in notebook.cells if cell.cell_type == "code"}
+        write_tables(tmp_path, SALES, **tables)
+        return execute("sales.ipynb", tmp_path)
 
     return run
 
@@ -147,6 +120,4 @@ def test_it_copes_with_tables_that_hold_only_what_was_rejected(run_notebook):
 
 
 def test_it_is_committed_without_outputs():
-    for cell in nbformat.read(NOTEBOOK, as_version=4).cells:
-        assert cell.get("outputs", []) == []
-        assert cell.get("execution_count") is None
+    assert not has_outputs("sales.ipynb")

@@ -28,7 +28,7 @@ from producers.run import StreamProducer, run
 from producers.sales_catalogue import products
 
 MOST_INSIDE = 2_000
-"""Visitors in the shop at once. From some 300 records a second on it is full, and time in it goes faster."""
+"""Visitors in the shop at once. From some 400 records a second on it is full, and time in it goes faster."""
 MOST_AWAY = 10_000
 """Visitors who may still come back for their basket; when more leave one behind, those don't."""
 

@@ -1,7 +1,7 @@
-"""Rows a second of the sales job's queries beside Kafka-to-nothing, in one run on one machine.
+"""Rows a second of a job's queries beside Kafka-to-nothing, in one run on one machine.
 
-    make bench            half a million records
-    python -m benchmarks.throughput --records 1000000
+    make bench                      half a million records of each stream
+    python -m benchmarks.throughput --records 1000000 --streams sales
 
 Every query reads the same topic from its beginning to its end (``availableNow``), once to warm up and
 then ``--runs`` times; the median counts. The ratio to Kafka-to-nothing is what carries over to another
@@ -17,13 +17,12 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import orjson
 import psutil
 from confluent_kafka import Producer
 from pyspark.sql import DataFrame, SparkSession
@@ -33,80 +32,69 @@ from rich.table import Table
 from headwater import queries
 from headwater.archive import Archive
 from headwater.broker import ensure_broker, stop_broker
-from headwater.jobs import session
+from headwater.contracts import Stream, chosen_streams
+from headwater.jobs import StreamJob, session
 from headwater.kafka import client_config, spark_options
 from headwater.processed import ProcessedTopic
 from headwater.quality import checked, valid
 from headwater.settings import Settings, load_settings
 from headwater.topics import ensure_topics
-from jobs.sales import JOB
+from jobs.suite import JOBS
+from producers.delivery import encode
 
 PARTITIONS = 4
-STREAM = JOB.stream
 
 
 def main() -> None:
     arguments = _parser().parse_args()
+    jobs = [JOBS[stream.name] for stream in chosen_streams(" ".join(arguments.streams))]
     with (
         tempfile.TemporaryDirectory(prefix="headwater-bench-") as folder,
-        _broker(Path(folder)) as (settings, bootstrap),
+        _broker(Path(folder), [job.stream for job in jobs]) as (settings, bootstrap),
     ):
-        bytes_a_record = produce(settings, bootstrap, arguments.records)
+        sizes = [produce(settings, bootstrap, job.stream, arguments.records) for job in jobs]
         spark = session("bench", settings, PARTITIONS)
         try:
-            bench = Bench(spark, settings, bootstrap, Path(folder))
-            results = {name: measure(run, arguments.runs) for name, run in bench.queries().items()}
+            for job, size in zip(jobs, sizes, strict=True):
+                bench = Bench(spark, settings, bootstrap, Path(folder), job)
+                results = {name: measure(run, arguments.runs) for name, run in bench.queries().items()}
+                Console().print(report(job.stream.name, results, arguments.records, size))
         finally:
             spark.stop()
-    Console().print(report(results, arguments.records, bytes_a_record))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=500_000)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--streams", nargs="*", default=[], help="all if none is named")
     return parser
 
 
 @contextmanager
-def _broker(folder: Path) -> Iterator[tuple[Settings, str]]:
+def _broker(folder: Path, streams: Sequence[Stream]) -> Iterator[tuple[Settings, str]]:
     environ = {"HEADWATER_HOME": str(folder), "HEADWATER_KAFKA_PARTITIONS": f'{{"default": {PARTITIONS}}}'}
     environ |= {key: value for key, value in os.environ.items() if key == "HEADWATER_KAFKA_PORT"}
     settings = load_settings(environ)
     bootstrap = ensure_broker(settings)
     try:
-        ensure_topics(settings, bootstrap, [STREAM])
+        ensure_topics(settings, bootstrap, streams)
         yield settings, bootstrap
     finally:
         stop_broker(settings)
 
 
-def produce(settings: Settings, bootstrap: str, records: int) -> float:
-    """Sends small, valid sales: 200 products, 7 lines an order, 100 orders a second of event time.
-
-    Returns the mean number of bytes of a record.
-    """
+def produce(settings: Settings, bootstrap: str, stream: Stream, records: int) -> float:
+    """Sends what the stream's own producer simulates. Returns the mean number of bytes of a record."""
     producer = Producer({**client_config(settings, bootstrap), "linger.ms": "50", "compression.type": "lz4"})
-    start = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+    simulated = import_module(f"producers.{stream.name}").simulate(seed=1)
     total = 0
-    for i in range(records):
-        order = i // 7
-        value = orjson.dumps(
-            {
-                "event_id": f"bench-{i}",
-                "event_time": datetime.fromtimestamp(start + order / 100, UTC).isoformat(),
-                "product": f"Product {i % 200}",
-                "quantity": i % 5 + 1,
-                "price": "19.9900",
-                "order_id": f"o{order}",
-                "category": f"Category {i % 12}",
-                "country": f"Country {i % 9}",
-            }
-        )
+    for record in itertools.islice(simulated, records):
+        value = encode(record)
         total += len(value)
         while True:
             try:
-                producer.produce(STREAM.raw_topic, value, f"Product {i % 200}")
+                producer.produce(stream.raw_topic, value, record[stream.key])
                 break
             except BufferError:
                 producer.poll(0.5)
@@ -117,28 +105,29 @@ def produce(settings: Settings, bootstrap: str, records: int) -> float:
 class Bench:
     """The measured queries, each reading the whole raw topic into a checkpoint of its own."""
 
-    def __init__(self, spark: SparkSession, settings: Settings, bootstrap: str, folder: Path) -> None:
+    def __init__(self, spark: SparkSession, settings: Settings, bootstrap: str, folder: Path, job: StreamJob) -> None:
         self._spark = spark
         self._settings = settings
         self._bootstrap = bootstrap
         self._folder = folder
+        self._job = job
         self._runs = itertools.count()
 
     def queries(self) -> dict[str, Callable[[], None]]:
-        jobs = self._settings.jobs
+        jobs, stream = self._settings.jobs, self._job.stream
 
         def aggregated(source: DataFrame) -> DataFrame:
             return queries.aggregate(
-                {STREAM: source},
-                {STREAM: JOB.views},
+                {stream: source},
+                {stream: self._job.views},
                 watermark_seconds=jobs.watermark_seconds,
                 dedupe_seconds=jobs.dedupe_seconds,
             )
 
         return {
             "Kafka to nothing": lambda: self._to(lambda source: source, "noop"),
-            "parsed and checked, to nothing": lambda: self._to(lambda source: valid(checked(source, STREAM)), "noop"),
-            "live, to Kafka": lambda: self._to(lambda source: queries.live({STREAM: source}), "kafka"),
+            "parsed and checked, to nothing": lambda: self._to(lambda source: valid(checked(source, stream)), "noop"),
+            "live, to Kafka": lambda: self._to(lambda source: queries.live({stream: source}), "kafka"),
             "aggregate, to Kafka": lambda: self._to(aggregated, "kafka"),
             "archive, to Delta, CSV and Kafka": self._archived,
         }
@@ -151,8 +140,10 @@ class Bench:
     def _archived(self) -> None:
         home = self._folder / f"home-{next(self._runs)}"
         settings = self._settings.model_copy(update={"home": home})
-        publisher = ProcessedTopic(STREAM, client_config(settings, self._bootstrap))
-        archive = Archive(self._spark, settings, STREAM, JOB.views, JOB.daily_csv, publisher)
+        job = self._job
+        publisher = ProcessedTopic(job.stream, client_config(settings, self._bootstrap))
+        fold = job.fold(settings) if job.fold else None
+        archive = Archive(self._spark, settings, job.stream, job.views, job.daily_csv, publisher, fold)
         self._run(self._source().writeStream.foreachBatch(lambda messages, _: archive.take(messages)))
         archive.close()
 
@@ -160,7 +151,7 @@ class Bench:
         return (
             self._spark.readStream.format("kafka")
             .options(**spark_options(self._settings, self._bootstrap))
-            .option("subscribe", STREAM.raw_topic)
+            .option("subscribe", self._job.stream.raw_topic)
             .option("startingOffsets", "earliest")
             .load()
         )
@@ -187,9 +178,11 @@ def measure(run: Callable[[], None], runs: int) -> list[float]:
     return seconds
 
 
-def report(results: dict[str, list[float]], records: int, bytes_a_record: float) -> Table:
+def report(stream: str, results: dict[str, list[float]], records: int, bytes_a_record: float) -> Table:
+    """Each query's rate, and its share of the first one's."""
     table = Table(
-        title=f"{records:,} records of {bytes_a_record:.0f} bytes, {PARTITIONS} partitions and task slots\n{machine()}"
+        title=f"{stream}: {records:,} records of {bytes_a_record:.0f} bytes, {PARTITIONS} partitions and task slots\n"
+        + machine()
     )
     for name, justify in (
         ("query", "left"),

@@ -25,16 +25,16 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from headwater import delta, views
+from headwater import delta
 from headwater.contracts.base import Stream
+from headwater.counting import brought, change, sheet_of, steps, without
 from headwater.csvfiles import write_csv
 from headwater.errors import HeadwaterError
 from headwater.folds import Fold, FoldBook, Kept
-from headwater.ledger import PARTITION_SHIFT, Batch, Change, Ledger, Sheet, moment, partition_and_offset
+from headwater.ledger import Batch, Ledger, moment, partition_and_offset
 from headwater.money import money, rounded
 from headwater.processed import Publisher
 from headwater.quality import POSITION, checked, rejected, valid
@@ -47,6 +47,9 @@ APPLICATION = "headwater-archive"
 PUBLISHED_AT_ONCE = 20_000
 """Rows of a table that are published in one step: enough for any live batch, few enough to hold."""
 
+
+COUNTED_AT_ONCE = 100_000
+"""Messages of each partition that are counted in one step when a lost ledger is built again."""
 
 Read = Callable[[Stream, dict[int, int], dict[int, int]], DataFrame]
 """A stream's messages from some offsets to others (exclusive), by partition, read as a batch."""
@@ -176,23 +179,30 @@ class Archive:
     # -- 3: count
 
     def _count(self, good: DataFrame, figures: Figures, batch: Batch) -> None:
-        arrived = good.select(F.unhex(F.md5("event_id")).alias("id"), _position().alias("position")).toArrow()
+        rows = brought(good, self._views, self._fold)
         with self._ledger.transaction():
-            verdict = self._ledger.judge(arrived)
-            signed = self._without(good, verdict.repeats).withColumn("sign", F.lit(1))
-            if verdict.displaced:
-                signed = signed.unionByName(self._records_at(verdict.displaced).withColumn("sign", F.lit(-1)))
-            for change in self._changes(signed):
-                self._ledger.add(change)
-            if self._book:
-                self._book.take(self._steps(self._book.fold, signed))
+            duplicates = self._counted(rows)
             counts = {
                 "records": figures.records,
                 "rejected": figures.rejected,
                 "late": figures.late,
-                "duplicates": len(verdict.repeats) + len(verdict.displaced),
+                "duplicates": duplicates,
             }
             self._ledger.finish(batch, counts, figures.clock)
+
+    def _counted(self, rows: pa.Table) -> int:
+        """Within the batch's transaction: adds what the records bring. Returns how many of them count for nothing."""
+        verdict = self._ledger.judge(rows)
+        self._add(without(rows, verdict.repeats), 1)
+        if verdict.displaced:
+            self._add(brought(self._records_at(verdict.displaced), self._views, self._fold), -1)
+        return len(verdict.repeats) + len(verdict.displaced)
+
+    def _add(self, rows: pa.Table, sign: int) -> None:
+        for view in self._views:
+            self._ledger.add(change(view, rows, sign))
+        if self._book:
+            self._book.take(steps(self._book.fold, rows, sign))
 
     def _count_again(self, appended: int) -> None:
         """Builds a lost ledger from the tables; only how many records were late can't be told any more."""
@@ -204,7 +214,12 @@ class Archive:
             bad.select("reasons", *POSITION), allowMissingColumns=True
         )
         figures = self._figures(everything)
-        self._count(good, figures, Batch(appended, figures.ends))
+        with self._ledger.transaction():
+            duplicates = sum(
+                self._counted(brought(part, self._views, self._fold)) for part in _parts(good, figures.ends)
+            )
+            counts = {"records": figures.records, "rejected": figures.rejected, "late": 0, "duplicates": duplicates}
+            self._ledger.finish(Batch(appended, figures.ends), counts, figures.clock)
 
     def _patience(self) -> int:
         """How long a window waits for late events, in microseconds."""
@@ -235,16 +250,6 @@ class Archive:
             return F.lit(False)
         return F.unix_micros("event_time") < clock - self._patience()
 
-    def _without(self, rows: DataFrame, positions: list[int]) -> DataFrame:
-        if not positions:
-            return rows
-        repeats = self._spark.createDataFrame(pa.table({"position": pa.array(positions, pa.int64())}))
-        return (
-            rows.withColumn("position", _position())
-            .join(F.broadcast(repeats), "position", "left_anti")
-            .drop("position")
-        )
-
     def _records_at(self, positions: list[int]) -> DataFrame:
         """Records counted earlier. Rare: the same event in two partitions, the earlier one read later."""
         spans: dict[int, list[int]] = {}
@@ -253,35 +258,6 @@ class Archive:
         here = [(F.col("partition") == p) & F.col("offset").isin(offsets) for p, offsets in spans.items()]
         records = self._spark.read.format("delta").load(str(self._path("records")))
         return records.where(reduce(Column.__or__, here)).drop("processed_at")
-
-    def _changes(self, signed: DataFrame) -> Iterator[Change]:
-        """What signed rows add to each view, computed in two Spark jobs for all of them."""
-        lateness = f"{self._settings.jobs.watermark_seconds} SECONDS"
-        shares = (
-            views.shared(signed, self._views, self._slots, lateness)
-            .select("kafka_timestamp", "sign", F.explode("shares").alias("share"))
-            .select("kafka_timestamp", "sign", "share.*")
-            .persist()
-        )
-        try:
-            sums = _in_micros(views.partials(shares, self._slots)).toArrow()
-            members = _in_micros(views.members(shares, self._slots)).toArrow()
-        finally:
-            shares.unpersist()
-        for view in self._views:
-            yield _change(view, sums, members)
-
-    @staticmethod
-    def _steps(fold: Fold[Any], signed: DataFrame) -> pa.Table:
-        """What signed rows bring to the keys of the fold."""
-        return signed.select(
-            fold.key().alias("key"),
-            F.unix_micros("event_time").alias("at"),
-            _position().alias("position"),
-            F.unix_micros("kafka_timestamp").alias("as_of"),
-            "sign",
-            *[make().alias(name) for name, make in fold.columns.items()],
-        ).toArrow()
 
     # -- 4: publish
 
@@ -388,17 +364,6 @@ class ArchiveError(HeadwaterError):
     """A stream's tables and its ledger don't belong together."""
 
 
-def sheet_of(view: View) -> Sheet:
-    """A view as the ledger keeps it."""
-    return Sheet(
-        name=view.table.name,
-        keys=tuple(view.key_names()),
-        sums=tuple(view.sums),
-        counts=tuple(view.distinct),
-        window=window_length(view.window) if view.window else None,
-    )
-
-
 def published_row(view: View, row: dict[str, Any]) -> dict[str, Any]:
     """A ledger's row -> the table's row, in the contract's types."""
     out: dict[str, Any] = {name: row[name] for name in view.keys}
@@ -422,44 +387,13 @@ def _ratio(view: View, name: str, over: Any, under: Any) -> Any:
     return rounded(value) if view.is_money(name) else float(value)
 
 
-def _position() -> Column:
-    return F.shiftleft(F.col("partition").cast("BIGINT"), PARTITION_SHIFT) + F.col("offset")
-
-
 def _from(consumed: dict[int, int]) -> Column:
     """Messages at or after the position that was counted."""
     seen = [(F.col("partition") == partition) & (F.col("offset") < end) for partition, end in consumed.items()]
     return ~reduce(Column.__or__, seen, F.lit(False))
 
 
-def _in_micros(rows: DataFrame) -> DataFrame:
-    """Times as the ledger keeps them."""
-    times = [name for name in ("window_start", "as_of") if name in rows.columns]
-    return rows.withColumns({name: F.unix_micros(name) for name in times})
-
-
-def _change(view: View, sums: pa.Table, members: pa.Table) -> Change:
-    """A view's part of what a batch adds, under the view's own names."""
-    own = {f"sum_{i}": name for i, name in enumerate(view.sums)}
-    kept = {
-        name: _of(members, view).filter(pc.equal(_of(members, view)["slot"], i)) for i, name in enumerate(view.distinct)
-    }
-    return Change(
-        sheet_of(view),
-        _keyed(view, _of(sums, view), [*own, "rows", "as_of"]).rename_columns(
-            [*view.key_names(), *own.values(), "rows", "as_of"]
-        ),
-        {name: _keyed(view, table, ["member", "n"]) for name, table in kept.items()},
-    )
-
-
-def _of(table: pa.Table, view: View) -> pa.Table:
-    return table.filter(pc.equal(table["kind"], view.table.name))
-
-
-def _keyed(view: View, table: pa.Table, columns: list[str]) -> pa.Table:
-    """The key as columns of its own, then the columns asked for."""
-    keys = {name: pc.list_element(table["keys"], i) for i, name in enumerate(view.keys)}
-    if view.window:
-        keys = {"window_start": table["window_start"], **keys}
-    return pa.table({**keys, **{name: table[name] for name in columns}})
+def _parts(records: DataFrame, ends: dict[int, int]) -> Iterator[DataFrame]:
+    """Records in parts that one driver can hold."""
+    for start in range(0, max(ends.values(), default=0), COUNTED_AT_ONCE):
+        yield records.where((F.col("offset") >= start) & (F.col("offset") < start + COUNTED_AT_ONCE))

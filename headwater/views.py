@@ -3,7 +3,7 @@
 A :class:`View` says which columns group its rows and what is summed or counted in them. From it follow
 - :func:`exact`: the table as a plain batch computation over ``records``, the definition of the figure;
 - :func:`provisional`: the aggregate query's running figures, for all views of all streams at once;
-- :func:`partials` and :func:`members`: what a batch adds, for the archive's ledger.
+- what a batch adds, for the archive's ledger (``headwater.counting``).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from headwater.contracts.base import FieldSpec, Kind, Table
-from headwater.money import MONEY_UNITS, SATURATION
+from headwater.money import MONEY_UNITS
 
 SQL_TYPES = {
     Kind.TEXT: "STRING",
@@ -141,36 +141,6 @@ def provisional(shares: DataFrame, slots: Slots) -> DataFrame:
     )
 
 
-def partials(shares: DataFrame, slots: Slots) -> DataFrame:
-    """Exploded shares with a ``sign`` (-1: taken back) -> what they add to each kind and key.
-
-    Sums beyond :data:`headwater.money.SATURATION` stay there, where an integer of 64 bits still holds two of them.
-    """
-    return shares.groupBy("kind", "window_start", "keys").agg(
-        *[
-            _saturated(F.sum(F.col(name).cast("DECIMAL(38,0)") * F.col("sign"))).alias(name)
-            for name in slots.sum_names()
-        ],
-        F.sum("sign").alias("rows"),
-        F.max("kafka_timestamp").alias("as_of"),
-    )
-
-
-def members(shares: DataFrame, slots: Slots) -> DataFrame:
-    """Exploded shares with a ``sign`` -> kind, key, ``slot`` and ``member`` (16 bytes for a text), ``n`` rows of it."""
-    texts = F.array(*[F.col(name) for name in slots.text_names()])
-    return (
-        shares.select("kind", "window_start", "keys", "sign", F.posexplode(texts).alias("slot", "text"))
-        .where("text IS NOT NULL")
-        .groupBy("kind", "window_start", "keys", "slot", F.unhex(F.md5("text")).alias("member"))
-        .agg(F.sum("sign").alias("n"))
-    )
-
-
-def _saturated(total: Column) -> Column:
-    return F.least(F.greatest(total, F.lit(-SATURATION)), F.lit(SATURATION)).cast("BIGINT")
-
-
 def named(view: View) -> dict[str, Column]:
     """The columns of a provisional row under the view's own names, in the contract's types."""
     values: dict[str, Column] = {name: F.col("keys")[i] for i, name in enumerate(view.keys)}
@@ -190,7 +160,7 @@ def ratio(over: Column, under: Column) -> Column:
     return F.when(under != 0, over / under)
 
 
-def _units(view: View, name: str) -> Column:
+def units(view: View, name: str) -> Column:
     """What a record adds to a sum, in whole units (money: ten-thousandths), so that adding is exact and cheap."""
     amount = view.sums[name]()
     return (amount * MONEY_UNITS if view.is_money(name) else amount).try_cast("BIGINT")
@@ -209,7 +179,7 @@ def _finished(rows: DataFrame, view: View) -> DataFrame:
 def _share(view: View, slots: Slots, lateness: str) -> Column:
     never = F.lit(None).cast("timestamp")
     start = window_start(view.window) if view.window else never
-    sums = [_units(view, name) for name in view.sums]
+    sums = [units(view, name) for name in view.sums]
     texts = [make() for make in view.distinct.values()]
     return F.struct(
         F.lit(view.table.name).alias("kind"),

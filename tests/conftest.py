@@ -11,6 +11,7 @@ from headwater.broker import ensure_broker, stop_broker
 from headwater.settings import Settings, load_settings
 from tests.archives import killer  # noqa: F401
 from tests.ports import free_port
+from tests.suite import suite  # noqa: F401
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,0 +1,118 @@
+"""Two streams in one driver, ``spark-submit jobs/suite.py``: recorded days of two shops, ``kill -9`` in mid-replay."""
+
+import csv
+import gzip
+import random
+import signal
+import sys
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from headwater.contracts import STREAMS
+from tests.events_reference import ADD, PURCHASE, REMOVE, VIEW, expected_tables, keyed
+from tests.integration.test_jobs_sales import assert_processed, assert_tables, positions
+from tests.recorded import recorded
+from tests.suite import START_S, Suite
+
+KINDS = {"view": VIEW, "cart": ADD, "remove_from_cart": REMOVE, "purchase": PURCHASE}
+
+
+def sales_of(path: Path) -> list[dict[str, str]]:
+    """The rows of the UCI shop that are good sales."""
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3108
+    return [row for row in rows if row["Description"].strip() and Decimal(row["UnitPrice"]) >= 0]
+
+
+def events_of(path: Path) -> list[dict[str, Any]]:
+    """The rows of the REES46 shop, named as in `records`; each session lies in one partition, in the file's order."""
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [
+        {
+            "event_id": str(n),
+            "partition": 0,
+            "offset": n,
+            "event_time": datetime.strptime(row["event_time"], "%Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC),
+            "event_type": KINDS[row["event_type"]],
+            "session_id": row["user_session"],
+            "product_id": row["product_id"],
+            "quantity": 1,
+            "price": Decimal(row["price"]),
+        }
+        for n, row in enumerate(rows)
+    ]
+
+
+@pytest.mark.timeout(1200)
+def test_recorded_days_killed_twice_in_mid_replay(suite: Suite) -> None:
+    """Then SIGTERM, which ends the job cleanly, and ``--once``, whose clock is the data's own."""
+    suite.job = "jobs/suite.py"
+    sales_file = recorded("sales/online_retail_2010-12-01.csv.gz")
+    events_file = recorded("events/rees46_2019-10-01.csv.gz")
+    sales, events = sales_of(sales_file), events_of(events_file)
+    sent = {"sales": 3108, "events": len(events)}
+    revenue = sum((int(row["Quantity"]) * Decimal(row["UnitPrice"]) for row in sales), Decimal(0))
+    assert (len(events), revenue) == (5931, Decimal("58635.56"))
+
+    points = [random.randrange(1, 1000), random.randrange(1100, 2400)]
+    # Small batches: wherever it is killed, it is amid the days.
+    small = {"HEADWATER_JOBS_MAX_OFFSETS_PER_TRIGGER": "800"}
+    job = suite.start_job(**small)
+    replays = [
+        suite.start(sys.executable, "-m", f"producers.{stream}", "--source", "replay", str(path), "--rate", rate)
+        for stream, path, rate in (("sales", sales_file, "300"), ("events", events_file, "570"))
+    ]
+    try:
+        for point in points:
+            suite.eventually(lambda point=point: suite.taken("sales") >= point, START_S, job)  # type: ignore[misc]
+            suite.kill(job)
+            assert suite.taken("sales") < sent["sales"]
+            assert suite.taken("events") < sent["events"]
+            job = suite.start_job(**small)
+        for replay in replays:
+            assert replay.wait(START_S) == 0, suite.log(replay)
+        suite.eventually(lambda: all(suite.taken(stream) >= n for stream, n in sent.items()), START_S, job)
+    except BaseException as error:
+        error.add_note(f"killed when {points} sales were taken")
+        raise
+
+    # By the wall clock every basket of 2019 was left behind long ago, and no event comes to say so.
+    left = expected_tables(events, datetime.now(UTC))["abandoned"]
+    suite.eventually(lambda: keyed("abandoned", suite.table("abandoned", "events")) == left, START_S, job)
+
+    job.send_signal(signal.SIGTERM)
+    assert job.wait(90) == 0, suite.log(job)[-3000:]
+    assert suite.session_of(job) == []
+    assert "Traceback" not in suite.log(job)
+
+    suite.once()
+
+    for stream, n in sent.items():
+        names = STREAMS[stream]
+        records, rejected = (suite.table(name, stream) for name in ("records", "rejected"))
+        everything = [(p, offset) for p, end in suite.ends(names.raw_topic).items() for offset in range(end)]
+        assert len(everything) == n
+        assert positions(records + rejected) == sorted(everything)
+        assert (
+            len({row["event_id"] for row in records}) == len(records) == len({"sales": sales, "events": events}[stream])
+        )
+        assert set(positions(suite.values(names.live_topic))) == set(positions(records))
+        assert set(positions(suite.values(names.rejected_topic))) == set(positions(rejected))
+
+    expected = assert_tables(suite)
+    assert sum((figures[1] for figures in expected["totals"].values()), Decimal(0)) == revenue
+    assert_processed(suite, expected)
+
+    messages = suite.messages(STREAMS["events"].processed_topic)
+    last = {message.key(): message.value() for message in messages}
+    rows = [orjson.loads(value) for value in last.values() if value is not None]
+    for name, wanted in expected_tables(events).items():
+        assert keyed(name, suite.table(name, "events")) == wanted, name
+        assert keyed(name, [row for row in rows if row["kind"] == name]) == wanted, f"processed {name}"

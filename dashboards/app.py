@@ -21,12 +21,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dashboards import api, docs_page, push
 from dashboards.feed import Feed
 from dashboards.hub import Hub
-from dashboards.pages import home, sales, sales_graph
+from dashboards.pages import events, home, sales, sales_graph
 from dashboards.raw import RawReader
 from dashboards.shell import BEAT, INDEX, SCHEME_SCRIPT, shell
+from dashboards.state import Tracker
 from dashboards.untyped import clientside, finish_setup
+from dashboards.visits import VisitTracker
 from headwater.broker import find_broker
 from headwater.contracts import STREAMS
+from headwater.contracts.events import EVENTS
+from headwater.contracts.sessions import MINUTE_US, Patience
 from headwater.errors import HeadwaterError, run_main
 from headwater.kafka import client_config
 from headwater.settings import Settings, load_settings
@@ -109,6 +113,7 @@ def build(settings: Settings, hub: Hub, raw: RawReader, feed: Feed | None = None
     )
     pages = {
         home.PATH: home.register(STREAMS),
+        events.PATH: events.register(app),
         sales.PATH: sales.register(app),
         sales_graph.PATH: sales_graph.register(app),
     }
@@ -119,6 +124,13 @@ def build(settings: Settings, hub: Hub, raw: RawReader, feed: Feed | None = None
     push.register(app, hub, push.Sessions(), pages, always=(BEAT,))
     server.add_middleware(SecurityHeaders, hashes=lambda: _script_hashes(app))
     return server
+
+
+def trackers(settings: Settings) -> dict[str, Tracker]:
+    """What is worked out in memory, by stream."""
+    minutes = settings.events
+    patience = Patience(int(minutes.funnel_minutes * MINUTE_US), int(minutes.abandoned_minutes * MINUTE_US))
+    return {EVENTS.name: VisitTracker(patience)}
 
 
 def _script_hashes(app: Dash) -> list[str]:
@@ -157,7 +169,7 @@ def main(arguments: list[str] | None = None) -> int:
     listener = listen(host, port)
     hub = Hub()
     find, config = partial(find_broker, settings), partial(client_config, settings)
-    feed = Feed(STREAMS, hub, find, config, options.stale_after)
+    feed = Feed(STREAMS, hub, find, config, options.stale_after, trackers(settings))
     server = uvicorn.Server(
         uvicorn.Config(
             build(settings, hub, RawReader(find, config), feed),

@@ -2,7 +2,8 @@
 
 Every dashboard process needs the whole of every topic, so there is nothing for a group to share out, and
 nothing is committed: a start reads the processed and status topics from their beginning (they are compacted)
-and the live and rejected ones from a little before their end.
+and the live and rejected ones from a little before their end; as much of a live one as the stream's tracker
+remembers, so that a restarted dashboard shows what it showed before.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
 from dashboards.hub import Hub
-from dashboards.state import KEEP_HISTORY, FeedState, Health, Link, Message
+from dashboards.state import KEEP_HISTORY, FeedState, Health, Link, Message, Tracker
 from headwater.contracts import Stream
 from headwater.errors import HeadwaterError
 from headwater.topics import STATUS_TOPIC
@@ -31,6 +32,8 @@ IDLE_PUBLISH_SECONDS = 1.0
 """Also without news: ages and rates move on."""
 CHECK_SECONDS = 2.0
 """How often the broker is asked which topics there are, which is also how its loss is noticed."""
+MOST_HISTORY = 100_000
+"""Records of a partition that are read back for a tracker, whatever time they cover: some seconds' work."""
 RETRY_SECONDS = 1.0
 TIMEOUT_SECONDS = 5.0
 
@@ -55,11 +58,13 @@ class Feed:
         find: Callable[[], str],
         config: Callable[[str], Mapping[str, object]],
         stale_after: float = 30.0,
+        trackers: Mapping[str, Tracker] | None = None,
     ) -> None:
         self._hub = hub
         self._find = find
         self._config = config
-        self._state = FeedState(streams, stale_after)
+        self._state = FeedState(streams, stale_after, trackers or {})
+        self._memory = {streams[name].live_topic: t.memory_seconds for name, t in (trackers or {}).items()}
         self._from_start = {s.processed_topic for s in streams.values()} | {STATUS_TOPIC}
         self._topics = self._from_start | {
             topic for s in streams.values() for topic in (s.live_topic, s.rejected_topic)
@@ -123,14 +128,26 @@ class Feed:
             assigned |= places
 
     def _start(self, consumer: Consumer, topic: str, partition: int) -> TopicPartition:
-        """Where to begin: where we were, or at the topic's beginning, or a little before its end."""
+        """Where to begin: where we were, or at the topic's beginning, or some way before its end."""
         low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT_SECONDS)
         place = (topic, partition)
         position = self._positions.get(place)
         if position is None or not low <= position <= high:
             self._known_end[place] = high
-            position = low if topic in self._from_start else max(low, high - KEEP_HISTORY)
+            position = max(low, self._history(consumer, topic, partition, high))
         return TopicPartition(topic, partition, position)
+
+    def _history(self, consumer: Consumer, topic: str, partition: int, high: int) -> int:
+        """Where what we want of a partition begins."""
+        if topic in self._from_start:
+            return 0
+        if topic not in self._memory:
+            return high - KEEP_HISTORY
+        since = TopicPartition(topic, partition, int((time.time() - self._memory[topic]) * 1000))
+        (found,) = consumer.offsets_for_times([since], timeout=TIMEOUT_SECONDS)
+        # Without a record since then Kafka names no offset; the last few are of use to the page all the same.
+        begin = min(found.offset, high - KEEP_HISTORY) if found.offset >= 0 else high - KEEP_HISTORY
+        return max(begin, high - MOST_HISTORY)
 
     def _apply(self, messages: Iterable[KafkaMessage]) -> bool:
         now = time.time()

@@ -36,7 +36,10 @@ BACKLOG = 4
 
 @dataclass(frozen=True)
 class View:
-    """What a tab shows. `held` is how many records each stream had delivered when it was paused."""
+    """What a tab shows. `held` is how many records each stream had delivered when it was paused.
+
+    `filters` are the page's own: by name what is chosen, several joined by commas; empty is all.
+    """
 
     path: str = ""
     theme: str = "light"
@@ -44,6 +47,7 @@ class View:
     paused: bool = False
     minutes: int = 15
     span: int = 60
+    filters: Mapping[str, str] = field(default_factory=dict, hash=False)
     held: Mapping[str, int] = field(default_factory=dict, hash=False, compare=False)
 
     @classmethod
@@ -58,7 +62,14 @@ class View:
             )
             if type(data.get(name)) is kind
         }  # fmt: skip
+        filters = data.get("filters")
+        if isinstance(filters, dict) and all(type(text) is str for item in filters.items() for text in item):
+            good["filters"] = filters
         return cls(**good)
+
+    def chosen(self, name: str) -> tuple[str, ...]:
+        """What a filter lets through; nothing: all."""
+        return tuple(filter(None, self.filters.get(name, "").split(",")))
 
 
 Build = Callable[[Snapshot, View], Any]

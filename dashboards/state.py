@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 import structlog
@@ -48,6 +48,27 @@ class Health(StrEnum):
     NO_DATA = "connected, no data yet"
     LIVE = "live"
     STOPPED = "stopped"
+
+
+class Tracker(Protocol):
+    """What a stream's live records add up to in memory, beyond rows: visits, trips. Asked by its stream's page alone.
+
+    It may be asked from another thread than the feed's, and keeps its own bounds.
+    """
+
+    @property
+    def memory_seconds(self) -> float:
+        """So much of the live topic is read back at a start, by Kafka's time."""
+
+    @property
+    def stands_for(self) -> frozenset[str]:
+        """Tables that it works out itself; their rows from the processed topic are not kept."""
+
+    def apply(self, row: Row, received_at: float) -> None:
+        """A live record, each only once by its position in Kafka."""
+
+    def view(self, now: float) -> Any:
+        """All of it at one moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +137,8 @@ class StreamView:
     aggregate_latency: Latency
     tables: Mapping[str, Mapping[str, Row]]
     versions: Mapping[str, int]
+    tracker: Tracker | None = None
+    """Not a picture but the thing itself: it is worked out only when somebody looks."""
 
     def table(self, kind: str) -> Mapping[str, Row]:
         return self.tables.get(kind, {})
@@ -246,12 +269,14 @@ class TableState:
 class StreamState:
     """What is remembered of one stream."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, tracker: Tracker | None = None) -> None:
         self.stream = stream
+        self.tracker = tracker
         self._live: deque[Row] = deque(maxlen=KEEP_LIVE)
         self._rejected: deque[Row] = deque(maxlen=KEEP_REJECTED)
         self._seen: OrderedDict[tuple[Any, ...], None] = OrderedDict()
-        self._tables = {table.name: TableState(table.windowed) for table in stream.tables}
+        elsewhere = tracker.stands_for if tracker else frozenset()
+        self._tables = {t.name: TableState(t.windowed) for t in stream.tables if t.name not in elsewhere}
         self._rate = Rate()
         self._live_latency = Samples()
         self._aggregate_latency = Samples()
@@ -268,6 +293,8 @@ class StreamState:
         arrived = seconds_of(row.get("kafka_timestamp"))
         self._live.append(row)
         self._live_count += 1
+        if self.tracker is not None:
+            self.tracker.apply(row, message.received_at)
         self._disordered = self._disordered or message.history
         self._moved(arrived if message.history and arrived else message.received_at)
         if not message.history:
@@ -347,14 +374,20 @@ class StreamState:
             aggregate_latency=self._aggregate_latency.latency(now),
             tables={name: table.freeze() for name, table in self._tables.items()},
             versions={name: table.version for name, table in self._tables.items()},
+            tracker=self.tracker,
         )
 
 
 class FeedState:
     """All streams and the queries that feed them."""
 
-    def __init__(self, streams: Mapping[str, Stream], stale_after: float = 30.0) -> None:
-        self.streams = {name: StreamState(stream) for name, stream in streams.items()}
+    def __init__(
+        self,
+        streams: Mapping[str, Stream],
+        stale_after: float = 30.0,
+        trackers: Mapping[str, Tracker] = MappingProxyType({}),
+    ) -> None:
+        self.streams = {name: StreamState(stream, trackers.get(name)) for name, stream in streams.items()}
         self.queries: dict[str, QueryStatus] = {}
         self.link = Link()
         self._stale_after = stale_after

@@ -66,6 +66,20 @@ def percent(share: float | None) -> str:
     return f"{'▲' if share > 0 else '▼'} {abs(share) * 100:,.1f} %"
 
 
+def points(difference: float | None) -> str:
+    """A difference of two shares, with an arrow: a change of a percentage in percent is read as both."""
+    if difference is None:
+        return NOTHING
+    if abs(difference) < 0.0005:
+        return "= 0.0 points"
+    return f"{'▲' if difference > 0 else '▼'} {abs(difference) * 100:.1f} points"
+
+
+def share(part: float | None) -> str:
+    """A part of a whole in percent."""
+    return NOTHING if part is None else f"{part * 100:.1f} %"
+
+
 def clock(iso: Any, today: datetime | None = None) -> str:
     """The time of day in UTC, and the date where it is not today's."""
     try:

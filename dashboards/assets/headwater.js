@@ -4,7 +4,7 @@
   const SILENCE_MS = 6000, NUDGE_MS = 10000, HIDDEN_MS = 60000;
   const root = document.documentElement;
   const scheme = () => (root.getAttribute("data-mantine-color-scheme") === "dark" ? "dark" : "light");
-  const view = { path: null, theme: "light", hidden: false };
+  const view = { path: null, theme: "light", hidden: false, filters: {} };
   let beat = Date.now();
 
   const tell = (patch) => {
@@ -46,16 +46,27 @@
 
   const pretty = (value) => JSON.stringify(value, null, 2);
 
+  const TYPES = { productview: "view", addtobasket: "add", removefrombasket: "remove", purchase: "purchase" };
+  window.dashAgGridComponentFunctions = Object.assign(window.dashAgGridComponentFunctions || {}, {
+    EventType: ({ value }) =>
+      window.React.createElement("span", { className: `hw-type hw-type-${value}` }, TYPES[value] ?? value),
+  });
+
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
     headwater: {
       page: (path) => {
-        tell({ path, paused: false });
+        tell({ path, paused: false, filters: {} });
         markLinks();
         return window.dash_clientside.no_update;
       },
       control: (value, id) => {
         const name = id.split("-").pop();
         tell({ [name]: name === "paused" ? Boolean(value) : Number(value) });
+        return window.dash_clientside.no_update;
+      },
+      filter: (value, id) => {
+        const text = Array.isArray(value) ? value.join(",") : value || "";
+        tell({ filters: { ...view.filters, [id.split("-").pop()]: text } });
         return window.dash_clientside.no_update;
       },
       beat: () => {

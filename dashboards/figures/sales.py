@@ -10,6 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from dashboards.figures.lines import open_ended
 from dashboards.figures.theme import Theme, empty, styled
 
 Row = Mapping[str, Any]
@@ -62,38 +63,8 @@ def by_minute(rows: Iterable[Row], theme: Theme, span: int) -> go.Figure:
     for number, (name, points, colour, form) in enumerate(
         (("revenue", revenue, theme.accent, ",.2f"), ("orders", orders, theme.second, ",d")), start=1
     ):
-        starts, values = list(points), list(points.values())
-        style = {"mode": "lines", "name": name, "hovertemplate": f"%{{y:{form}}}"}
-        line = {"color": colour, "width": 2}
-        done = slice(None, -1) if len(values) > 1 else slice(None)
-        figure.add_trace(
-            go.Scatter(
-                x=starts[done],
-                y=values[done],
-                line=line,
-                fill="tozeroy",
-                fillcolor=_faded(colour),
-                **style,
-            ),
-            row=number,
-            col=1,
-        )
-        open_style = style | {"mode": "lines+markers", "hovertemplate": f"%{{y:{form}}} so far"}
-        figure.add_trace(
-            go.Scatter(
-                x=starts[-2:],
-                y=values[-2:],
-                line=line | {"dash": "dot"},
-                marker={
-                    "size": [0, 7] if len(values) > 1 else 7,
-                    "color": theme.card,
-                    "line": {"color": colour, "width": 2},
-                },
-                **open_style,
-            ),
-            row=number,
-            col=1,
-        )
+        for trace in open_ended(points, name, colour, theme, form):
+            figure.add_trace(trace, row=number, col=1)
     styled(figure, theme, hovermode="x unified", showlegend=False)
     figure.update_yaxes(rangemode="tozero", nticks=5, tickformat="~s")
     figure.update_yaxes(title_text=f"revenue per {_bin_name(size)}", row=1)
@@ -179,8 +150,3 @@ def _bin_name(minutes: int) -> str:
 
 def _short(name: str, most: int = 26) -> str:
     return name if len(name) <= most else name[: most - 1] + "…"
-
-
-def _faded(colour: str) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.12)"

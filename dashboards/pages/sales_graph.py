@@ -10,7 +10,8 @@ from dash import Dash, Input, Output, html
 
 from dashboards.figures.sales import by_category, by_minute, top_bars
 from dashboards.figures.theme import theme_of
-from dashboards.pages.sales import STREAM, banner, state, subnav
+from dashboards.pages import common
+from dashboards.pages.sales import ONE, STREAM, subnav
 from dashboards.push import Part, View
 from dashboards.shell import card, graph, page, title
 from dashboards.state import Snapshot
@@ -27,8 +28,7 @@ def register(app: Dash) -> tuple[Part, ...]:
         app, "control", [Output("sales-span", "name")], [Input("sales-span", "value"), Input("sales-span", "id")]
     )
     return (
-        Part("sales-graph-state", "children", state, every=0.5, while_paused=True),
-        Part("sales-graph-banner", "children", banner, every=0.5, while_paused=True),
+        *common.head_parts("sales-graph", STREAM, ONE),
         _part("sales-by-minute", "per_minute", _by_minute),
         _part("sales-by-category", "per_minute_category", _by_category),
         _part("sales-by-country", "by_country", _by_country),
@@ -44,8 +44,7 @@ def layout() -> Any:
         PATH,
         [
             title("Sales", html.Div(span, className="hw-controls"), nav=subnav(PATH)),
-            html.Div(id="sales-graph-state", className="hw-state"),
-            html.Div(id="sales-graph-banner"),
+            *common.head("sales-graph"),
             html.Div(
                 card(graph("sales-by-minute", 420, "Revenue and orders by minute"), heading="Revenue and orders"),
                 style={"marginBottom": "1rem"},
@@ -71,11 +70,7 @@ def layout() -> Any:
 
 
 def _part(component: str, table: str, build: Any) -> Part:
-    return Part(component, "figure", build, every=1.0, key=partial(_version, table))
-
-
-def _version(table: str, snapshot: Snapshot) -> int:
-    return snapshot.streams[STREAM].versions[table]
+    return Part(component, "figure", build, every=1.0, key=partial(common.version, STREAM, table))
 
 
 def _by_minute(snapshot: Snapshot, view: View) -> Any:

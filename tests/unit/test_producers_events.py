@@ -197,6 +197,17 @@ def test_a_visit_at_an_everyday_rate_takes_minutes_at_most_and_a_person_some_sec
     assert 60 < stays[len(stays) * 9 // 10] < 300
 
 
+def test_a_visitor_has_a_taste(two_hours):
+    followed = [
+        a["category"] == b["category"]
+        for session in by_session(two_hours).values()
+        if len(session) < 200
+        for a, b in itertools.pairwise(r for r in session if r["event_type"] == "productview")
+    ]
+
+    assert 0.6 < sum(followed) / len(followed) < 0.85  # a fifth or less by the categories' popularity alone
+
+
 def test_some_leave_a_full_basket_and_a_few_of_those_come_back_and_buy(two_hours):
     returned = left = 0
     for session in by_session(two_hours).values():
@@ -266,6 +277,12 @@ def test_no_bots_where_none_are_wanted_and_nothing_else_where_all_are():
 
     assert max(map(len, by_session(people).values())) < 200
     assert {r["event_type"] for r in bots} == {"productview"}
+
+
+def test_bots_are_as_many_as_is_wanted():
+    shop = shop_of(2, bot_share=0.1)
+
+    assert sum(len(events.planned(shop, n).steps) >= 200 for n in range(1, 2_001)) == pytest.approx(200, abs=45)
 
 
 def test_a_bot_does_not_keep_people_out_of_a_full_shop():

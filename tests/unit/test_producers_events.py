@@ -205,7 +205,7 @@ def test_a_visitor_has_a_taste(two_hours):
         for a, b in itertools.pairwise(r for r in session if r["event_type"] == "productview")
     ]
 
-    assert 0.6 < sum(followed) / len(followed) < 0.85  # a fifth or less by the categories' popularity alone
+    assert 0.45 < sum(followed) / len(followed) < 0.75  # by popularity alone it would be some 0.13
 
 
 def test_some_leave_a_full_basket_and_a_few_of_those_come_back_and_buy(two_hours):

@@ -13,12 +13,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Path, Query, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model
 
+from dashboards import api_events
 from dashboards.health import Status, report
 from dashboards.hub import Hub
 from dashboards.raw import RawReader, RawRecord
 from dashboards.state import KEEP_LIVE, Health
 from dashboards.tables import Page, read_page
-from headwater.contracts import Row, Stream
+from headwater.contracts import Row, Stream, Table
 from headwater.contracts.base import Rejected, records_row
 from headwater.settings import Settings
 
@@ -31,6 +32,8 @@ Since = Annotated[AwareDatetime | None, Query(description="From this time on: IS
 Until = Annotated[AwareDatetime | None, Query(description="Before this time: ISO 8601 with offset.")]
 
 STREAM_TABLES = ("live", "records", "rejected")
+MORE = {"events": api_events.NAMES}
+"""What a stream has beside its tables."""
 
 
 class LatencyOut(BaseModel):
@@ -81,6 +84,7 @@ def routes(streams: Mapping[str, Stream], settings: Settings, hub: Hub, raw: Raw
     for stream in streams.values():
         _add_stream(router, stream, settings, hub)
         _add_raw(router, stream, raw)
+    api_events.add_routes(router, settings, hub)
     _add_unknown(router, streams)
     return router
 
@@ -155,16 +159,7 @@ def _add_stream(router: APIRouter, stream: Stream, settings: Settings, hub: Hub)
             "kafka_timestamp",
             "Every rejected record with its reasons and its value as it came, newest first.",
         ),
-        *(
-            _Route(
-                table.name,
-                table.row,
-                table.key,
-                "window_start" if table.windowed else None,
-                table.description + (", newest first" if table.windowed else ""),
-            )
-            for table in stream.tables
-        ),
+        *map(_route_of, stream.tables),
     ]
     for table in tables:
         _add_table(router, stream, settings, table)
@@ -191,6 +186,13 @@ class _Route:
     order: tuple[str, ...]
     time_column: str | None
     description: str
+
+
+def _route_of(table: Table) -> _Route:
+    time = "window_start" if table.windowed else table.time
+    order = table.key if time in table.key or time is None else (time, *table.key)
+    about = f", newest first; `since` and `until` go by `{time}`" if time else ""
+    return _Route(table.name, table.row, order, time, table.description + about)
 
 
 def _add_table(router: APIRouter, stream: Stream, settings: Settings, route: _Route) -> None:
@@ -244,5 +246,5 @@ def _add_unknown(router: APIRouter, streams: Mapping[str, Stream]) -> None:
         name, _, table = rest.partition("/")
         if name not in streams:
             raise HTTPException(404, {"error": f"no stream {name!r}", "known": ["health", *streams]})
-        known = [*STREAM_TABLES, *(t.name for t in streams[name].tables)]
+        known = [*STREAM_TABLES, *(t.name for t in streams[name].tables), *MORE.get(name, ())]
         raise HTTPException(404, {"error": f"stream {name} has no table {table!r}", "known": known})

@@ -46,7 +46,7 @@ def read_page(path: Path, page: Page) -> list[dict[str, Any]]:
     present = [column for column in page.columns if column in dataset.schema.names]
     order = [column for column in page.order if column in dataset.schema.names]
     wanted = page.offset + page.limit
-    bounds = _between(page)
+    bounds = _between(page.time_column, page.since, page.until) if page.time_column else None
     held: pa.Table | None = None
     for fragment, greatest in _by_greatest(table, dataset, order[0], bounds):
         if held is not None and held.num_rows >= wanted and greatest is not None:
@@ -63,13 +63,24 @@ def read_page(path: Path, page: Page) -> list[dict[str, Any]]:
     return [] if held is None else held.slice(page.offset).select(present).to_pylist()
 
 
-def _between(page: Page) -> ds.Expression | None:
+def read_columns(
+    path: Path, columns: tuple[str, ...], time_column: str, since: datetime | None, until: datetime | None
+) -> pa.Table | None:
+    """Some columns of all rows within two times; none where there is no table yet."""
+    try:
+        dataset = DeltaTable(str(path)).to_pyarrow_dataset()
+    except TableNotFoundError:
+        return None
+    return dataset.to_table(columns=list(columns), filter=_between(time_column, since, until))
+
+
+def _between(column: str, since: datetime | None, until: datetime | None) -> ds.Expression | None:
     """From `since`, up to and not including `until`."""
     expression: ds.Expression | None = None
-    if page.time_column is not None and page.since is not None:
-        expression = pc.field(page.time_column) >= pa.scalar(page.since, pa.timestamp("us", "UTC"))
-    if page.time_column is not None and page.until is not None:
-        before = pc.field(page.time_column) < pa.scalar(page.until, pa.timestamp("us", "UTC"))
+    if since is not None:
+        expression = pc.field(column) >= pa.scalar(since, pa.timestamp("us", "UTC"))
+    if until is not None:
+        before = pc.field(column) < pa.scalar(until, pa.timestamp("us", "UTC"))
         expression = before if expression is None else expression & before
     return expression
 

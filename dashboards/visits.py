@@ -53,6 +53,8 @@ MOST_CATEGORIES = 200
 MOST_TRENDING = 10_000
 KEEP_LATEST = 200
 """Records of each type that a filter chooses from."""
+LEAST_SURPLUS = 1.0
+"""What rises by less is as likely to be chance."""
 SHOWN_BASKETS = 60
 SHOWN_TRENDING = 10
 VIEW_SECONDS = 0.5
@@ -427,7 +429,7 @@ class VisitTracker:
                 return [Rising(name, count, None) for name, count in greatest]
             before = self._trend.before
             both = (Rising(name, now, before.get(name, 0)) for name, now in names.items())
-            rising = (one for one in both if surplus(one) > 0)
+            rising = (one for one in both if surplus(one) >= LEAST_SURPLUS)
             return heapq.nlargest(most, rising, key=lambda one: (surplus(one), one))
 
     def latest(self, types: Collection[str], category: str, most: int) -> list[Row]:

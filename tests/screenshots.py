@@ -14,7 +14,7 @@ from playwright.sync_api import Browser
 
 from tests.browser import chromium, opened
 
-PAGES = {"home": "/", "sales": "/sales", "sales-graph": "/sales/graph"}
+PAGES = {"home": "/", "events": "/events", "sales": "/sales", "sales-graph": "/sales/graph"}
 LOOKS: dict[str, dict[str, Any]] = {
     "light": {"viewport": {"width": 1360, "height": 900}, "color_scheme": "light"},
     "dark": {"viewport": {"width": 1360, "height": 900}, "color_scheme": "dark"},
@@ -22,6 +22,14 @@ LOOKS: dict[str, dict[str, Any]] = {
               "has_touch": True, "device_scale_factor": 2},
 }  # fmt: skip
 SETTLE_MS = 3_500
+PASS_BY = """() => {
+    let top = 0;
+    const timer = setInterval(() => {
+        scrollTo(0, top += innerHeight);
+        if (top > document.body.scrollHeight) { clearInterval(timer); scrollTo(0, 0); }
+    }, 50);
+}"""
+PASS_BY_MS = 1_500
 
 
 def take(
@@ -34,6 +42,9 @@ def take(
         for name, path in pages.items():
             with opened(browser, address + path, **LOOKS[look]) as (page, _):
                 page.wait_for_timeout(SETTLE_MS)
+                # Chromium leaves out what scrolls by itself, as grids do, where it has never been in view.
+                page.evaluate(PASS_BY)
+                page.wait_for_timeout(PASS_BY_MS)
                 file = folder / f"{name}-{look}.png"
                 page.screenshot(path=file, full_page=True)
                 taken.append(file)

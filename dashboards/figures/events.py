@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 
 NO_EVENTS = "No events yet.<br>Start the producer: <b>make run-producers STREAMS=events</b>"
 NO_VISITS = "No visits yet: make run-producers STREAMS=events sends some."
-NOTHING_RISES = "No product is looked at more than in the five minutes before."
+NOTHING_RISES = "No product is asked for clearly more than in the five minutes before."
 LABELS = {VIEW: "Views", ADD: "Adds", REMOVE: "Removals", PURCHASE: "Purchases"}
 COLOURS = {VIEW: 0, ADD: 1, REMOVE: 3, PURCHASE: 2}
 """Places in the theme's palette; the badges' colours in headwater.css are the same."""

@@ -102,7 +102,7 @@ def rejected_card(stream: str) -> Any:
         words("raw", "As it came", flex=3, minWidth=140),
     ]
     return card(
-        grid(f"{stream}-rejected", columns, "params.data.id", 400, NO_REJECTS),
+        html.Div(grid(f"{stream}-rejected", columns, "params.data.id", 400, NO_REJECTS), className="hw-few"),
         heading="Rejected records",
         beside=html.Span(id=f"{stream}-rejected-count", className="hw-muted"),
     )

@@ -34,6 +34,35 @@ NO_EVENTS = "No event that fits yet."
 NO_PRODUCTS = "No product that fits yet."
 NO_BASKETS = "No basket left behind."
 
+NOTES = (
+    (
+        "Periods",
+        "count back from the newest event in the data, in windows of 10 s. Values include the unfinished window, "
+        "changes don't. A visit is in a period while its last event is. Times are UTC; money is as it was sent.",
+    ),
+    (
+        "Filters",
+        "Types go for events over time and latest events; the category for products, trending and latest events. Key "
+        "figures, funnel and baskets are always of everything.",
+    ),
+    (
+        "Provisional",
+        "Key figures, funnel, trending and baskets are worked out here, within a second, from the live records of the "
+        "last two hours. Events over time and top products come from the aggregate query; the archive corrects them "
+        "within a minute or so, and until then ≈ marks a conversion whose visits are counted approximately.",
+    ),
+    (
+        "Abandoned",
+        "Nothing came for half an hour, by the wall clock, while units were in the basket; withdrawn when a purchase "
+        "follows.",
+    ),
+    (
+        "Trending",
+        "Views, adds and purchases, last 5 minutes against the 5 before; what rises most clearly comes first, so that "
+        "30 to 60 is before 1 to 3.",
+    ),
+)
+
 
 def register(app: Dash) -> tuple[Part, ...]:
     """Register the page and its callbacks; gives the parts that are pushed to it."""
@@ -78,7 +107,7 @@ def layout() -> Any:
             html.Div(
                 [
                     card(
-                        graph("events-counts", 430, "Events over time by type"),
+                        graph("events-counts", 520, "Events over time by type"),
                         heading="Events over time",
                         beside=_filter("counts"),
                     ),
@@ -126,25 +155,9 @@ def layout() -> Any:
                 ],
                 className="hw-columns",
             ),
-            html.P(note(), className="hw-note"),
+            html.Dl([cell for name, text in NOTES for cell in (html.Dt(name), html.Dd(text))], className="hw-notes"),
             common.drawer(STREAM),
         ],
-    )
-
-
-def note() -> str:
-    """What stands behind the figures, and how sure they are."""
-    return (
-        "Periods count back from the newest event in the data, in windows of 10 s; values include the unfinished "
-        "window, changes do not. A visit belongs to a period while its last event lies in it. Visits, funnel, trending "
-        "and abandoned baskets are worked out here from the live records of the last two hours, and provisional: what "
-        "came earlier is not in them, and the archive's tables are exact. A basket counts as abandoned after half an "
-        "hour of silence by the wall clock, and is withdrawn when a purchase follows. Counts over time and products "
-        "come from the aggregate query within a second or so and are corrected by the archive; ≈ marks a conversion "
-        "whose visits are counted approximately until then. Trending compares views, adds and purchases. Types filter "
-        "the counts over time and the latest events, the category filters products and the latest events; key "
-        "figures, funnel and baskets are always of everything. Times are UTC. Money is as it was sent, whatever its "
-        "currency."
     )
 
 
@@ -177,27 +190,27 @@ def product_columns() -> list[dict[str, Any]]:
     about = "(params.data.provisional && params.value != null ? '≈ ' : '')"
     formatter = {"function": f"{about} + (params.value == null ? '-' : d3.format('.1%')(params.value))"}
     return [
-        words("product", "Product", flex=3, minWidth=130, tooltipField="product_id"),
-        words("category", "Category", flex=2, minWidth=96),
+        words("product", "Product", flex=3, minWidth=124, tooltipField="product_id"),
+        number("revenue", "Revenue", ",.2f", flex=1, minWidth=100, sort="desc"),
+        number("purchases", "Bought", flex=1, minWidth=76),
+        number("conversion", "Conversion", flex=1, minWidth=104, valueFormatter=formatter),
         number("views", "Views", flex=1, minWidth=70),
         number("adds", "Adds", flex=1, minWidth=64),
-        number("purchases", "Bought", flex=1, minWidth=76),
-        number("revenue", "Revenue", ",.2f", flex=1, minWidth=100, sort="desc"),
-        number("conversion", "Conversion", flex=1, minWidth=104, valueFormatter=formatter),
+        words("category", "Category", flex=2, minWidth=96),
     ]
 
 
 def basket_columns() -> list[dict[str, Any]]:
     """Newest on top."""
     return [
-        words("since", "Since", width=84, minWidth=80, filter=False, cellClass="hw-number"),
-        words("session", "Session", flex=2, minWidth=76),
-        number("units", "Units", width=64, minWidth=60, filter=False),
+        words("since", "Since", width=84, minWidth=76, filter=False, cellClass="hw-number"),
+        number("units", "Units", width=62, minWidth=58, filter=False),
         number("value", "Value", ",.2f", width=92, minWidth=84, filter=False),
         words(
-            "withdrawn", "Withdrawn", width=98, minWidth=90, filter=False, cellClass="hw-number",
+            "withdrawn", "Withdrawn", width=96, minWidth=92, filter=False, cellClass="hw-number",
             cellClassRules={"hw-open": "params.value === 'open'"},
         ),
+        words("session", "Session", flex=2, minWidth=90),
     ]  # fmt: skip
 
 

@@ -56,7 +56,7 @@ KEEP_LATEST = 200
 LEAST_SURPLUS = 1.0
 """What rises by less is as likely to be chance."""
 SHOWN_BASKETS = 60
-SHOWN_TRENDING = 10
+SHOWN_TRENDING = 8
 VIEW_SECONDS = 0.5
 
 Row = Mapping[str, Any]

@@ -22,14 +22,7 @@ LOOKS: dict[str, dict[str, Any]] = {
               "has_touch": True, "device_scale_factor": 2},
 }  # fmt: skip
 SETTLE_MS = 3_500
-PASS_BY = """() => {
-    let top = 0;
-    const timer = setInterval(() => {
-        scrollTo(0, top += innerHeight);
-        if (top > document.body.scrollHeight) { clearInterval(timer); scrollTo(0, 0); }
-    }, 50);
-}"""
-PASS_BY_MS = 1_500
+GROWN_MS = 700
 
 
 def take(
@@ -42,9 +35,10 @@ def take(
         for name, path in pages.items():
             with opened(browser, address + path, **LOOKS[look]) as (page, _):
                 page.wait_for_timeout(SETTLE_MS)
-                # Chromium leaves out what scrolls by itself, as grids do, where it has never been in view.
-                page.evaluate(PASS_BY)
-                page.wait_for_timeout(PASS_BY_MS)
+                # A picture of the full page alone lacks grids that have never been in view: so all of it is.
+                height = page.evaluate("document.documentElement.scrollHeight")
+                page.set_viewport_size({"width": LOOKS[look]["viewport"]["width"], "height": height})
+                page.wait_for_timeout(GROWN_MS)
                 file = folder / f"{name}-{look}.png"
                 page.screenshot(path=file, full_page=True)
                 taken.append(file)

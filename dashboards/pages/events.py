@@ -137,7 +137,7 @@ def layout() -> Any:
                         beside=_filter("products"),
                     ),
                     card(
-                        html.Div(id="events-trending", className="hw-trending-box"),
+                        html.Div(id="events-trending"),
                         heading="Trending",
                         beside=_filter("trending"),
                     ),

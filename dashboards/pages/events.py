@@ -72,6 +72,11 @@ def register(app: Dash) -> tuple[Part, ...]:
         chosen = [Input(f"events-{name}", "value"), Input(f"events-{name}", "id")]
         ignored = [Output("ignored", "data", allow_duplicate=True)]
         clientside(app, "filter", ignored, chosen, prevent_initial_call="initial_duplicate")
+    return parts()
+
+
+def parts() -> tuple[Part, ...]:
+    """What is pushed to the page."""
     return (
         *common.parts(STREAM, ONE),
         Part("events-category", "data", categories, every=1.0, while_paused=True),

@@ -138,7 +138,9 @@ class Archive:
         return self._settings.delta(self._stream.name, table)
 
     def _take(self, messages: DataFrame, batch: Batch | None) -> None:
-        everything = checked(messages, self._stream).persist()
+        # Only a rejected record needs its value as it came, and the others' would double what is kept.
+        raw = F.when(F.size("reasons") > 0, F.col("raw"))
+        everything = checked(messages, self._stream).withColumn("raw", raw).persist()
         try:
             # On the cached rows: a filter that changes with each batch has Spark compile what it is fused with anew.
             rows = everything.where(_from(self._ledger.consumed()))

@@ -92,8 +92,9 @@ def _opened(messages: DataFrame, stream: Stream) -> DataFrame:
         )
         .withColumn("objects", F.expr(f"try_cast(parsed AS ARRAY<STRUCT<{shape}>>)"))
         .withColumn("object", F.when(F.size("objects") == 1, F.col("objects")[0]))
-        .withColumn("extra", _unknown_fields(stream))
-        .drop("objects", "parsed")
+        .withColumn("unknown", _unknown_fields(stream))
+        .withColumn("extra", F.when(F.cardinality("unknown") > 0, F.to_json("unknown")))
+        .drop("objects", "parsed", "unknown")
     )
 
 
@@ -103,14 +104,15 @@ def _parse(before: str, text: Column, after: str) -> Column:
 
 def _ends_where_it_should(text: Column) -> Column:
     """False where a message closes our bracket itself (``{...}] junk``): a brace then closes too early."""
-    closes_bracket = text.rlike(r"\}\s*\]")
+    closes_bracket = text.contains("]") & text.rlike(r"\}\s*\]")
     return F.when(closes_bracket, _parse('{"message":', text, "}").isNotNull()).otherwise(True)
 
 
 def _unknown_fields(stream: Stream) -> Column:
+    """What the contract doesn't know of an object, as a map; null where it isn't one object."""
     known = ", ".join(f"'{field.name}'" for field in stream.fields)
     members = f"map_filter(try_cast(parsed AS ARRAY<MAP<STRING, VARIANT>>)[0], (k, v) -> k NOT IN ({known}))"
-    return F.expr(f"CASE WHEN size(objects) = 1 AND cardinality({members}) > 0 THEN to_json({members}) END")
+    return F.expr(f"CASE WHEN size(objects) = 1 THEN {members} END")
 
 
 def _typed(rows: DataFrame, stream: Stream) -> DataFrame:

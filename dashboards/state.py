@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 KEEP_LIVE = 500
 KEEP_REJECTED = 500
 KEEP_HISTORY = 100
-"""Records of each partition that are read from before the start; four partitions of them fit what is kept."""
+"""Records of each partition that are read from before the start, where no tracker asks for more."""
 KEEP_WINDOWS = 20_000
 """Rows of one windowed table: two weeks of minutes, or ten categories over a day and a half."""
 KEEP_POSITIONS = 50_000
@@ -225,6 +225,31 @@ class Rate:
         return tuple(counts.get(second, 0) for second in range(begin, end))
 
 
+class Latest:
+    """The newest rows by Kafka's time, bounded. What is read back at a start comes a partition after the other."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._rows: list[Row] = []
+        self._disordered = False
+
+    def add(self, row: Row, in_order: bool) -> None:
+        self._rows.append(row)
+        self._disordered = self._disordered or not in_order
+        if len(self._rows) >= 2 * self._most:
+            self._tidy()
+
+    def newest_first(self) -> tuple[Row, ...]:
+        self._tidy()
+        return tuple(reversed(self._rows))
+
+    def _tidy(self) -> None:
+        if self._disordered:
+            self._rows.sort(key=lambda row: str(row.get("kafka_timestamp")))
+            self._disordered = False
+        del self._rows[: -self._most]
+
+
 def replaces(new: Row, held: Row | None) -> bool:
     """The reader's rule: the row that includes more wins; between equals the archive's word is final."""
     if held is None:
@@ -272,8 +297,8 @@ class StreamState:
     def __init__(self, stream: Stream, tracker: Tracker | None = None) -> None:
         self.stream = stream
         self.tracker = tracker
-        self._live: deque[Row] = deque(maxlen=KEEP_LIVE)
-        self._rejected: deque[Row] = deque(maxlen=KEEP_REJECTED)
+        self._live = Latest(KEEP_LIVE)
+        self._rejected = Latest(KEEP_REJECTED)
         self._seen: OrderedDict[tuple[Any, ...], None] = OrderedDict()
         elsewhere = tracker.stands_for if tracker else frozenset()
         self._tables = {t.name: TableState(t.windowed) for t in stream.tables if t.name not in elsewhere}
@@ -284,18 +309,16 @@ class StreamState:
         self._rejected_count = 0
         self._archive: Row = {}
         self._last_data: float | None = None
-        self._disordered = False
 
     def apply_live(self, message: Message) -> None:
         row = _parse(message)
         if row is None or self._is_repeat(_position(row, message)):
             return
         arrived = seconds_of(row.get("kafka_timestamp"))
-        self._live.append(row)
+        self._live.add(row, in_order=not message.history)
         self._live_count += 1
         if self.tracker is not None:
             self.tracker.apply(row, message.received_at)
-        self._disordered = self._disordered or message.history
         self._moved(arrived if message.history and arrived else message.received_at)
         if not message.history:
             self._rate.add(message.received_at)
@@ -306,9 +329,8 @@ class StreamState:
         row = _parse(message)
         if row is None or self._is_repeat(("rejected", *_position(row, message))):
             return
-        self._rejected.append(row)
+        self._rejected.add(row, in_order=not message.history)
         self._rejected_count += 1
-        self._disordered = self._disordered or message.history
 
     def apply_processed(self, message: Message) -> None:
         kind, separator, key = (message.key or b"").decode(errors="replace").partition(":")
@@ -345,17 +367,7 @@ class StreamState:
         if at is not None:
             self._last_data = max(at, self._last_data or 0.0)
 
-    def _order(self) -> None:
-        """History comes a partition after the other; what comes later is in order as it comes."""
-        if self._disordered:
-            for rows in (self._live, self._rejected):
-                ordered = sorted(rows, key=lambda row: str(row.get("kafka_timestamp")))
-                rows.clear()
-                rows.extend(ordered)
-            self._disordered = False
-
     def view(self, now: float, link: Link, stale_after: float) -> StreamView:
-        self._order()
         age = None if self._last_data is None else max(now - self._last_data, 0.0)
         return StreamView(
             name=self.stream.name,
@@ -364,9 +376,9 @@ class StreamState:
             rate_10=self._rate.per_second(now, 10),
             rate_60=self._rate.per_second(now, 60),
             spark=self._rate.spark(now),
-            live=tuple(reversed(self._live)),
+            live=self._live.newest_first(),
             live_count=self._live_count,
-            rejected=tuple(reversed(self._rejected)),
+            rejected=self._rejected.newest_first(),
             rejected_count=max(self._rejected_count, int(self._archive.get("rejected") or 0)),
             duplicates=self._archive.get("duplicates"),
             late=self._archive.get("late"),

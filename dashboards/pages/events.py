@@ -53,8 +53,8 @@ NOTES = (
     ),
     (
         "Abandoned",
-        "Nothing came for half an hour, by the wall clock, while units were in the basket; withdrawn when a purchase "
-        "follows.",
+        "Nothing came for half an hour (setting `abandoned_minutes`), by the wall clock, while units were in the "
+        "basket; withdrawn when a purchase follows.",
     ),
     (
         "Trending",

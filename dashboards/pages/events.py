@@ -119,7 +119,7 @@ def layout() -> Any:
                     html.Div(
                         [
                             card(
-                                html.Div(id="events-funnel"),
+                                html.Div(id="events-funnel", className="hw-funnel"),
                                 heading="Funnel",
                                 beside=html.Span(id="events-funnel-about", className="hw-muted"),
                             ),

@@ -53,7 +53,7 @@ NOTES = (
     ),
     (
         "Abandoned",
-        "Nothing came for half an hour (setting `abandoned_minutes`), by the wall clock, while units were in the "
+        "Nothing came for half an hour (setting abandoned_minutes), by the wall clock, while units were in the "
         "basket; withdrawn when a purchase follows.",
     ),
     (

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count, permutations
+from statistics import median
 from typing import Any
 
 import pytest
 
 from dashboards import visits as module
 from dashboards.visits import Basket, Funnel, Product, Rising, VisitTracker, surplus
+from tests.events_reference import expected_tables
 
 T0 = datetime(2026, 11, 22, 6, 0, tzinfo=UTC).timestamp()
 MINUTE = 60.0
@@ -333,3 +336,74 @@ def test_a_view_is_kept_for_half_a_second() -> None:
     tracker.apply(record(VIEW, 1, "s2"), T0 + 1)
     assert tracker.view(T0 + 1.4) is first
     assert tracker.view(T0 + 1.6).active == 2
+
+
+# --- at random, against the definitions worked out the long way ---
+
+
+def some_records(seed: int) -> list[dict[str, Any]]:
+    """Two hours of forty visits; a fifth of the events arrive late, some twice."""
+    rng = random.Random(seed)
+    happened = []
+    for number in range(40):
+        at = rng.uniform(0, 60 * MINUTE)
+        for _ in range(rng.randint(1, 12)):
+            kind = rng.choices((VIEW, ADD, REMOVE, BUY), weights=(5, 4, 1, 2))[0]
+            price = rng.choice((None, "10.0000", "12.5000"))
+            given = {"quantity": rng.randint(1, 3), "price": price, "partition": number % 2}
+            happened.append(record(kind, round(at, 3), f"s{number}", rng.choice("xyz"), **given))
+            at += rng.choice((0, 1, 20, 300, 1_500, 2_000)) * rng.random()
+    arrived = sorted(happened, key=lambda row: (row["event_time"], rng.random()))
+    arrived = [row for row in arrived if datetime.fromisoformat(row["event_time"]) < time(118 * MINUTE)]
+    for _ in range(len(arrived) // 5):
+        row = arrived.pop(rng.randrange(len(arrived)))
+        arrived.insert(min(len(arrived), rng.randrange(len(arrived)) + 30), row)
+    for offset, row in enumerate(arrived):
+        row["offset"] = offset
+    return arrived + rng.sample(arrived, 10)
+
+
+def known(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As the tables hold them."""
+    return [
+        {
+            **row,
+            "event_time": datetime.fromisoformat(row["event_time"]),
+            "price": row["price"] and Decimal(row["price"]),
+        }
+        for row in rows
+    ]
+
+
+def funnel_by_hand(rows: list[dict[str, Any]], until: datetime, minutes: int) -> tuple[Funnel, float | None]:
+    """Of the visits, as they stood at the end of a window, whose last event was in the minutes before."""
+    past = [row for row in known(rows) if row["event_time"] < until]
+    sessions = [
+        row for row in expected_tables(past)["sessions"].values() if row[1] >= until - timedelta(minutes=minutes)
+    ]
+    took = [row[4] for row in sessions if row[4] is not None]
+    reached = [sum(row[3] >= step for row in sessions) for step in (0, 1, 2, 3)]
+    return Funnel(*reached), median(took) if took else None
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_comes_in_whatever_order(seed: int) -> None:
+    rows = some_records(seed)
+    newest = max(datetime.fromisoformat(row["event_time"]) for row in rows)
+    received = newest.timestamp() - T0
+    tracker = tracked(rows, received=received)
+    open_window = datetime.fromtimestamp(newest.timestamp() // 10 * 10, UTC)
+    periods = tracker.view(T0 + received).periods
+    for minutes in (5, 15, 60):
+        expected, seconds = funnel_by_hand(rows, open_window + timedelta(seconds=10), minutes)
+        assert periods[minutes].funnel == expected
+        assert periods[minutes].median_seconds == pytest.approx(seconds)
+        now, _ = funnel_by_hand(rows, open_window, minutes)
+        before, _ = funnel_by_hand(rows, open_window - timedelta(minutes=minutes), minutes)
+        change = periods[minutes].conversion_change
+        if minutes == 60:
+            assert change is None  # there are not two whole hours
+        elif now.conversion is not None and before.conversion is not None:
+            assert change == pytest.approx(now.conversion - before.conversion)
+    left = expected_tables(known(rows), newest)["abandoned"]
+    assert {basket.session_id: tuple(basket[1:]) for basket in tracker.view(T0 + received).baskets} == left

@@ -43,8 +43,9 @@ from headwater.views import View
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 QUERIES = ("live", "aggregate", "archive")
-MICRO_BATCH_SLOTS = 2
-"""Slots kept for micro-batches beside the ones that real-time tasks hold for good."""
+MICRO_BATCH_SLOTS = 4
+"""Slots kept for micro-batches beside the ones that real-time tasks hold for good: two for the aggregate's and two for
+the archive's, whose tasks take seconds each."""
 
 log = logging.getLogger(__name__)
 
@@ -273,6 +274,8 @@ class Run:
         )
 
     def _start(self, name: str, writer: DataStreamWriter, **trigger: str) -> StreamingQuery:
+        # A pool for each query: the archive's long tasks leave slots to the aggregate's short ones.
+        self._spark.sparkContext.setLocalProperty("spark.scheduler.pool", name)
         timed = writer.trigger(availableNow=True) if self._once else writer.trigger(**trigger)
         checkpoint = self._settings.checkpoint(self._name, name)
         return timed.queryName(name).option("checkpointLocation", str(checkpoint)).start()

@@ -33,7 +33,7 @@ class Standing:
         changes[window + self.span][step] -= times
         if before is not None and before[0] + self.span > window:
             changes[window][before[1]] -= times
-            pass
+            changes[before[0] + self.span][before[1]] += times
 
     def as_of(self, window: int) -> list[int]:
         """Visits by step with an event in the `span` windows up to this one."""

@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from headwater import queries
+from headwater.aggregate import Aggregate
 from headwater.archive import Archive
 from headwater.broker import ensure_broker, stop_broker
 from headwater.contracts import Stream, chosen_streams
@@ -38,6 +39,7 @@ from headwater.kafka import client_config, spark_options
 from headwater.processed import ProcessedTopic
 from headwater.quality import checked, valid
 from headwater.settings import Settings, load_settings
+from headwater.tally import NoStore, Tally
 from headwater.topics import ensure_topics
 from jobs.suite import JOBS
 from producers.delivery import encode
@@ -114,21 +116,12 @@ class Bench:
         self._runs = itertools.count()
 
     def queries(self) -> dict[str, Callable[[], None]]:
-        jobs, stream = self._settings.jobs, self._job.stream
-
-        def aggregated(source: DataFrame) -> DataFrame:
-            return queries.aggregate(
-                {stream: source},
-                {stream: self._job.views},
-                watermark_seconds=jobs.watermark_seconds,
-                dedupe_seconds=jobs.dedupe_seconds,
-            )
-
+        stream = self._job.stream
         return {
             "Kafka to nothing": lambda: self._to(lambda source: source, "noop"),
             "parsed and checked, to nothing": lambda: self._to(lambda source: valid(checked(source, stream)), "noop"),
             "live, to Kafka": lambda: self._to(lambda source: queries.live({stream: source}), "kafka"),
-            "aggregate, to Kafka": lambda: self._to(aggregated, "kafka"),
+            "aggregate, to Kafka": self._aggregated,
             "archive, to Delta, CSV and Kafka": self._archived,
         }
 
@@ -137,11 +130,20 @@ class Bench:
             transform(self._source()).writeStream.format(sink).outputMode("update" if sink == "kafka" else "append")
         )
 
+    def _aggregated(self) -> None:
+        job, path = self._job, self._folder / f"fresh-{next(self._runs)}.db"
+        publisher = ProcessedTopic(job.stream, client_config(self._settings, self._bootstrap), "aggregate")
+        tally = Tally(path, job.stream, job.views, None, publisher, self._settings.jobs, store=NoStore())
+        aggregate = Aggregate({job.stream: tally})
+        rows = queries.aggregate({job.stream: self._source()}, {job.stream: job.views})
+        self._run(rows.writeStream.foreachBatch(lambda batch, _: aggregate.take(batch.toArrow())))
+        aggregate.close()
+
     def _archived(self) -> None:
         home = self._folder / f"home-{next(self._runs)}"
         settings = self._settings.model_copy(update={"home": home})
         job = self._job
-        publisher = ProcessedTopic(job.stream, client_config(settings, self._bootstrap))
+        publisher = ProcessedTopic(job.stream, client_config(settings, self._bootstrap), "archive")
         fold = job.fold(settings) if job.fold else None
         archive = Archive(self._spark, settings, job.stream, job.views, job.daily_csv, publisher, fold)
         self._run(self._source().writeStream.foreachBatch(lambda messages, _: archive.take(messages)))

@@ -7,7 +7,7 @@ where a shuffled Spark job takes tenths of a second, and every view and fold wou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -16,9 +16,16 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from headwater.folds import Fold
-from headwater.ledger import PARTITION_SHIFT, Change, Sheet
+from headwater.ledger import PARTITION_SHIFT, Change, Sheet, partition_and_offset
+from headwater.ledger import position as position_of
 from headwater.money import saturated
 from headwater.views import View, units, window_length, window_start
+
+OWN = ("id", "position", "at", "as_of")
+"""What every row has, whatever the stream; all other names begin with those of a view or the fold."""
+
+MARK = "/"
+"""Between a stream's name and a column's, where streams share a table."""
 
 LARGEST_SUM = 2**63 - 1
 
@@ -28,10 +35,15 @@ def position() -> Column:
     return F.shiftleft(F.col("partition").cast("BIGINT"), PARTITION_SHIFT) + F.col("offset")
 
 
-def brought(records: DataFrame, views: Sequence[View], fold: Fold[Any] | None) -> pa.Table:
+def brought(records: DataFrame, views: Sequence[View], fold: Fold[Any] | None) -> DataFrame:
     """Valid records -> a row each: ``id`` (16 bytes for the event_id), ``position``, ``at`` and ``as_of`` (event time
     and Kafka's, in microseconds), and under names of their own what they bring to each view and to the fold.
     """
+    return records.select(*[column.alias(name) for name, column in brought_columns(views, fold).items()])
+
+
+def brought_columns(views: Sequence[View], fold: Fold[Any] | None) -> dict[str, Column]:
+    """The columns of :func:`brought` by name, from a valid record's."""
     columns = {
         "id": F.unhex(F.md5("event_id")),
         "position": position(),
@@ -50,7 +62,26 @@ def brought(records: DataFrame, views: Sequence[View], fold: Fold[Any] | None) -
     if fold:
         columns[f"{fold.name}:key"] = fold.key()
         columns |= {f"{fold.name}:{column}": make() for column, make in fold.columns.items()}
-    return records.select(*[column.alias(name) for name, column in columns.items()]).toArrow()
+    return columns
+
+
+def ends_of(positions: pa.ChunkedArray) -> dict[int, int]:
+    """By partition, the offset after the last of some positions."""
+    stood = pa.table({"partition": pc.shift_right(positions, PARTITION_SHIFT), "position": positions})
+    last = stood.group_by("partition").aggregate([("position", "max")])
+    places = map(partition_and_offset, last["position_max"].to_pylist())
+    return {partition: offset + 1 for partition, offset in places}
+
+
+def fresh(rows: pa.Table, consumed: Mapping[int, int]) -> pa.Table:
+    """The rows that stand at or after the position that was counted, by partition."""
+    for partition, end in consumed.items():
+        before = pc.and_(
+            pc.equal(pc.shift_right(rows["position"], PARTITION_SHIFT), partition),
+            pc.less(rows["position"], position_of(partition, end)),
+        )
+        rows = rows.filter(pc.invert(before))
+    return rows
 
 
 def without(rows: pa.Table, positions: Sequence[int]) -> pa.Table:

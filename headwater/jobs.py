@@ -4,7 +4,7 @@ A job declares its stream (:class:`StreamJob`) and calls :func:`main`. One strea
 queries are the same three:
 
 - **live**: real-time mode, to the live and rejected topics;
-- **aggregate**: micro-batches a second apart, to the processed topics;
+- **aggregate**: micro-batches a second apart, counted in the driver, to the processed topics;
 - **archive**: slow micro-batches, to the tables (``headwater.archive``).
 """
 
@@ -29,6 +29,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.streaming.readwriter import DataStreamReader, DataStreamWriter
 
 from headwater import queries
+from headwater.aggregate import Aggregate
 from headwater.archive import Archive
 from headwater.broker import find_broker
 from headwater.contracts.base import Stream
@@ -38,6 +39,7 @@ from headwater.kafka import client_config, spark_options
 from headwater.processed import ProcessedTopic
 from headwater.settings import Settings, load_settings
 from headwater.status import Listener, Status
+from headwater.tally import NoStore, Tally
 from headwater.topics import ensure_topics, partition_count
 from headwater.views import View
 
@@ -113,6 +115,7 @@ class Run:
         self._archives: dict[Stream, Archive] = {}
         self._at_archives = threading.Lock()
         self._elapsed = time.monotonic()
+        self._closing: list[Callable[[], None]] = []
 
     def __enter__(self) -> Run:
         for number in STOP_SIGNALS:
@@ -130,8 +133,8 @@ class Run:
         with suppress(Py4JError, OSError):  # the same signal may have ended the JVM already
             for query in self._queries:
                 query.stop()
-        for archive in self._archives.values():
-            archive.close()
+        for close in self._closing:
+            close()
         self._status.close()
         with suppress(Py4JError, OSError):
             self._spark.stop()
@@ -188,29 +191,36 @@ class Run:
         return self._start("live", self._to_kafka(out), realTime=checkpoint_interval)
 
     def _aggregate(self) -> StreamingQuery:
-        jobs = self._settings.jobs
-        out = queries.aggregate(
-            self._sources(),
+        rows = queries.aggregate(
+            self._sources(self._settings.jobs.max_offsets_per_trigger),
             {job.stream: job.views for job in self._jobs},
-            watermark_seconds=jobs.watermark_seconds,
-            dedupe_seconds=jobs.dedupe_seconds,
         )
-        return self._start("aggregate", self._to_kafka(out), processingTime=f"{jobs.aggregate_trigger_seconds} seconds")
+        client = client_config(self._settings, self._bootstrap)
+        tallies = {
+            job.stream: Tally(
+                self._settings.fresh_ledger(job.stream.name),
+                job.stream,
+                job.views,
+                None,
+                ProcessedTopic(job.stream, client, "aggregate"),
+                self._settings.jobs,
+                store=NoStore(),
+            )
+            for job in self._jobs
+        }
+        aggregate = Aggregate(tallies)
+        self._closing.append(aggregate.close)
+        pace = self._settings.jobs.aggregate_trigger_seconds
+        return self._start(
+            "aggregate",
+            rows.writeStream.foreachBatch(lambda batch, _: aggregate.take(batch.toArrow())),
+            processingTime=f"{pace} seconds",
+        )
 
     def _archive(self) -> StreamingQuery:
         for job in self._jobs:
-            archive = Archive(
-                self._spark,
-                self._settings,
-                job.stream,
-                job.views,
-                job.daily_csv,
-                ProcessedTopic(job.stream, client_config(self._settings, self._bootstrap)),
-                job.fold(self._settings) if job.fold else None,
-                None if self._once else _wall_clock,
-            )
-            archive.recover(self._read)
-            self._archives[job.stream] = archive
+            self._archives[job.stream] = self._archive_of(job)
+            self._closing.append(self._archives[job.stream].close)
         source = self._messages(",".join(job.stream.raw_topic for job in self._jobs))
         limited = source.option("maxOffsetsPerTrigger", self._settings.jobs.max_offsets_per_trigger).load()
         return self._start(
@@ -218,6 +228,20 @@ class Run:
             limited.writeStream.foreachBatch(self._take),
             processingTime=f"{self._settings.jobs.archive_trigger_seconds} seconds",
         )
+
+    def _archive_of(self, job: StreamJob) -> Archive:
+        archive = Archive(
+            self._spark,
+            self._settings,
+            job.stream,
+            job.views,
+            job.daily_csv,
+            ProcessedTopic(job.stream, client_config(self._settings, self._bootstrap), "archive"),
+            job.fold(self._settings) if job.fold else None,
+            None if self._once else _wall_clock,
+        )
+        archive.recover(self._read)
+        return archive
 
     def _take(self, messages: DataFrame, _: int) -> None:
         several = len(self._archives) > 1
@@ -236,13 +260,13 @@ class Run:
 
     # -- sources and sinks
 
-    def _sources(self) -> dict[Stream, DataFrame]:
-        """Each stream's messages, as many as there are.
-
-        The aggregate query's watermark runs on Kafka's clock: what comes after a batch that took all there
-        was is younger than all of it. With a limit, a partition that advances faster would make another late.
-        """
-        return {job.stream: self._messages(job.stream.raw_topic).load() for job in self._jobs}
+    def _sources(self, at_most: int | None = None) -> dict[Stream, DataFrame]:
+        """Each stream's messages, in batches of so many at most."""
+        found = {}
+        for job in self._jobs:
+            reader = self._messages(job.stream.raw_topic)
+            found[job.stream] = (reader.option("maxOffsetsPerTrigger", at_most) if at_most else reader).load()
+        return found
 
     def _messages(self, topics: str) -> DataStreamReader:
         return (

@@ -164,14 +164,17 @@ class Ledger:
 
     # -- events
 
-    def judge(self, arrived: pa.Table) -> Verdict:
-        """Which records of a batch count. In: ``id`` (16 bytes that stand for the event_id), ``position``."""
+    def judge(self, arrived: pa.Table, *, displaces: bool = True) -> Verdict:
+        """Which records of a batch count. In: ``id`` (16 bytes that stand for the event_id), ``position``.
+
+        Of an event's records the first in Kafka's order counts; unless ``displaces``, the first that came.
+        """
         self._db.execute("DELETE FROM arrived")
         self._db.executemany("INSERT INTO arrived VALUES (?, ?)", _rows(arrived, ("id", "position")))
         self._db.execute("CREATE TEMP TABLE first AS SELECT id, min(position) AS position FROM arrived GROUP BY id")
         repeats = self._db.execute(
             "SELECT a.position FROM arrived a JOIN first f USING (id) LEFT JOIN events e USING (id)"
-            " WHERE a.position > f.position OR a.position > e.position"
+            f" WHERE a.position > f.position OR {'a.position > e.position' if displaces else 'e.position IS NOT NULL'}"
         )
         displaced = self._db.execute(
             "SELECT e.position FROM first f JOIN events e USING (id) WHERE f.position < e.position"

@@ -26,10 +26,12 @@ class PublishError(HeadwaterError):
 
 
 class ProcessedTopic:
-    """Writes exact rows to a stream's processed topic. ``flush`` returns when Kafka has them all."""
+    """Writes rows to a stream's processed topic. ``flush`` returns when Kafka has them all."""
 
-    def __init__(self, stream: Stream, client: dict[str, str]) -> None:
+    def __init__(self, stream: Stream, client: dict[str, str], source: str) -> None:
+        """``source``: the query that writes, ``aggregate`` or ``archive``."""
         self._topic = stream.processed_topic
+        self._source = source
         # As Spark's sink chooses a partition: in two of them, a key would have two last values.
         self._producer = Producer({**client, "partitioner": "murmur2_random"})
         self._failed: KafkaError | None = None
@@ -41,7 +43,7 @@ class ProcessedTopic:
             "kind": table.name,
             "updated_at": now,
             "as_of": as_of,
-            "source": "archive",
+            "source": self._source,
             **model.model_dump(mode="json"),
         }
         self._send(table, row, orjson.dumps(value, option=orjson.OPT_UTC_Z))

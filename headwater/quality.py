@@ -49,20 +49,14 @@ def valid(rows: DataFrame) -> DataFrame:
     return rows.where(F.size("reasons") == 0).drop("reasons", "raw")
 
 
-def rejected(rows: DataFrame, stream: Stream) -> DataFrame:
-    """Checked rows -> the rejected ones, with the columns of :class:`headwater.contracts.base.Rejected`."""
-    return rows.where(F.size("reasons") > 0).select(*rejected_columns(stream, F.current_timestamp()))
-
-
-def rejected_columns(stream: Stream, rejected_at: Column) -> list[Column]:
-    """What is kept of a rejected record, from a checked row."""
-    return [
-        F.lit(stream.name).alias("stream"),
-        F.col("reasons"),
-        _raw_text().alias("raw"),
-        *map(F.col, POSITION),
-        rejected_at.alias("rejected_at"),
-    ]
+def rejected_columns(stream: Stream) -> dict[str, Column]:
+    """The columns of :class:`headwater.contracts.base.Rejected` but ``rejected_at`` by name, from a checked row."""
+    return {
+        "stream": F.lit(stream.name),
+        "reasons": F.col("reasons"),
+        "raw": _raw_text(),
+        **{name: F.col(name) for name in POSITION},
+    }
 
 
 def _raw_text() -> Column:
@@ -133,10 +127,16 @@ def _judged(rows: DataFrame, stream: Stream) -> DataFrame:
     required = [field for field in stream.fields if field.required]
     optional = [field for field in stream.fields if not field.required]
     future = F.when(F.col("event_time") > F.col("kafka_timestamp") + F.expr(AHEAD_ALLOWED), F.lit("future:event_time"))
-    reasons = F.when(~F.col("is_object"), F.array(F.lit("not_json"))).otherwise(
-        F.array_compact(F.array(*[_reason(field) for field in required], future))
+    # array_compact is not compiled and has all that stands within it interpreted, so only what needs it gets there.
+    none = F.array().cast("array<string>")
+    is_good = F.col("is_object") & reduce(Column.__and__, map(_in_range, required)) & future.isNull()
+    reasons = (
+        F.when(is_good, none)
+        .when(~F.col("is_object"), F.array(F.lit("not_json")))
+        .otherwise(F.array_compact(F.array(*[_reason(field) for field in required], future)))
     )
-    flags = F.array_compact(F.array(*[F.when(_is_wrong(field), F.lit(field.name)) for field in optional]))
+    names = F.array_compact(F.array(*[F.when(_is_wrong(field), F.lit(field.name)) for field in optional]))
+    flags = F.when(reduce(Column.__or__, map(_is_wrong, optional)), names).otherwise(none)
     position_id = F.concat_ws("-", "topic", "partition", "offset")
     values = {
         **{field.name: _option(field) for field in optional if _is_limited(field) or field.default is not None},

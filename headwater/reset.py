@@ -39,12 +39,12 @@ def main() -> int:
 
 
 def paths_of(settings: Settings, stream: str) -> list[Path]:
-    """What exists of a stream: its tables, CSV files, ledger, and the checkpoints it has alone or with others."""
+    """What exists of a stream: its tables, CSV files, ledgers, and the checkpoints it has alone or with others."""
     home = settings.home
     checkpoints = [path for path in (home / "checkpoints").glob("*") if stream in path.name.split("+")]
     folders = [home / "delta" / stream, *sorted(checkpoints), settings.csv(stream)]
-    ledger = sorted((home / "ledger").glob(f"{stream}.db*"))
-    return [path for path in [*folders, *ledger] if path.exists()]
+    ledgers = [*(home / "ledger").glob(f"{stream}.db*"), *(home / "ledger").glob(f"{stream}-fresh.db*")]
+    return [path for path in [*folders, *sorted(ledgers)] if path.exists()]
 
 
 def forget(paths: list[Path]) -> None:

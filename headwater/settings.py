@@ -104,7 +104,6 @@ class JobSettings(Section):
     # Spark refuses a real-time batch that is shorter than five seconds.
     realtime_checkpoint_seconds: int = Field(default=30, ge=5)
     watermark_seconds: int = Field(default=600, ge=0)
-    dedupe_seconds: int = Field(default=30, ge=1)
     processed_window_hours: int = Field(default=48, ge=1)
     max_offsets_per_trigger: int = Field(default=200_000, ge=1)
 
@@ -150,6 +149,10 @@ class Settings(Section):
     def ledger(self, stream: str) -> Path:
         """What the archive remembers of a stream."""
         return self.home / "ledger" / f"{stream}.db"
+
+    def fresh_ledger(self, stream: str) -> Path:
+        """What the aggregate query remembers of a stream."""
+        return self.home / "ledger" / f"{stream}-fresh.db"
 
     def csv(self, stream: str) -> Path:
         """The folder of a stream's CSV files."""

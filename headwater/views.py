@@ -8,7 +8,7 @@ A :class:`View` says which columns group its rows and what is summed or counted 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -100,57 +100,6 @@ def exact(records: DataFrame, view: View) -> DataFrame:
     )
 
 
-def shared(rows: DataFrame, views: Sequence[View], slots: Slots, lateness: str) -> DataFrame:
-    """Rows -> each with ``shares``, its part in every view, all of one shape.
-
-    That shape is what lets the views of all streams share one aggregation: ``kind``, ``window_start``
-    and ``expires`` (null without a window), ``keys`` (array of text), ``sum_0`` ... (whole units) and
-    ``text_0`` ... (to be counted once).
-    """
-    return rows.withColumn("shares", F.array(*[_share(view, slots, lateness) for view in views]))
-
-
-@dataclass(frozen=True)
-class Slots:
-    """How many sums and distinct counts the widest of several views has."""
-
-    sums: int
-    texts: int
-
-    @classmethod
-    def of(cls, views: Sequence[View]) -> Slots:
-        return cls(max(len(view.sums) for view in views), max(len(view.distinct) for view in views))
-
-    def sum_names(self) -> list[str]:
-        return [f"sum_{i}" for i in range(self.sums)]
-
-    def text_names(self) -> list[str]:
-        return [f"text_{i}" for i in range(self.texts)]
-
-
-def provisional(shares: DataFrame, slots: Slots) -> DataFrame:
-    """Exploded shares -> a row for each kind and key, distinct counts approximate (5 % standard error).
-
-    More exact ones are dear: at 2 % a row of the state has 410 columns instead of 52, and Spark generates
-    code for each of them in every task.
-    """
-    return shares.groupBy("stream", "kind", "window_start", "expires", "keys").agg(
-        *[F.try_sum(name).alias(name) for name in slots.sum_names()],
-        *[F.approx_count_distinct(name).alias(name) for name in slots.text_names()],
-        F.max("kafka_timestamp").alias("as_of"),
-    )
-
-
-def named(view: View) -> dict[str, Column]:
-    """The columns of a provisional row under the view's own names, in the contract's types."""
-    values: dict[str, Column] = {name: F.col("keys")[i] for i, name in enumerate(view.keys)}
-    for i, name in enumerate(view.sums):
-        values[name] = F.col(f"sum_{i}") / F.lit(MONEY_UNITS) if view.is_money(name) else F.col(f"sum_{i}")
-    values |= {name: F.col(f"text_{i}") for i, name in enumerate(view.distinct)}
-    kinds = {c.name: c.kind for c in view.columns}
-    return {name: value.try_cast(SQL_TYPES[kinds[name]]) for name, value in values.items()}
-
-
 def _present(view: View, rows: DataFrame) -> list[FieldSpec]:
     return [column for column in view.columns if column.name in rows.columns]
 
@@ -174,33 +123,3 @@ def _finished(rows: DataFrame, view: View) -> DataFrame:
     rows = rows.withColumns({c.name: F.col(c.name).try_cast(SQL_TYPES[c.kind]) for c in _present(view, rows)})
     rows = rows.withColumns({name: ratio(F.col(a), F.col(b)) for name, (a, b) in view.ratios.items()})
     return rows.select(*[F.col(c.name).try_cast(SQL_TYPES[c.kind]).alias(c.name) for c in _present(view, rows)])
-
-
-def _share(view: View, slots: Slots, lateness: str) -> Column:
-    never = F.lit(None).cast("timestamp")
-    start = window_start(view.window) if view.window else never
-    sums = [units(view, name) for name in view.sums]
-    texts = [make() for make in view.distinct.values()]
-    return F.struct(
-        F.lit(view.table.name).alias("kind"),
-        start.alias("window_start"),
-        (_expiry(start, view.window, lateness) if view.window else never).alias("expires"),
-        F.array(*[make() for make in view.keys.values()]).cast("array<string>").alias("keys"),
-        *[_slot(sums, i).cast("BIGINT").alias(f"sum_{i}") for i in range(slots.sums)],
-        *[_slot(texts, i).cast("STRING").alias(f"text_{i}") for i in range(slots.texts)],
-    )
-
-
-def _slot(values: list[Column], i: int) -> Column:
-    return values[i] if i < len(values) else F.lit(None)
-
-
-def _expiry(start: Column, length: str, lateness: str) -> Column:
-    """When, by Kafka's clock, a window's state may go: a fixed time, so that its rows stay one group.
-
-    A row that is later than that (recorded data, mostly) joins a group of its window that lasts to the
-    end of the day in which it came.
-    """
-    end = start + F.expr(f"INTERVAL {length}") + F.expr(f"INTERVAL {lateness}")
-    day_of_arrival = F.date_trunc("day", "kafka_timestamp") + F.expr("INTERVAL 1 DAY")
-    return F.when(F.col("kafka_timestamp") <= end, end).otherwise(day_of_arrival)

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.readwriter import DataFrameWriter
 
 from headwater import archive as archive_module
 from headwater import delta
@@ -150,8 +149,7 @@ class Killer:
         for owner, names in {
             Ledger: ("begin", "judge", "finish", "close_windows", "published", "retire"),
             FoldBook: ("take", "elapse", "showing", "published"),
-            DataFrameWriter: ("save",),
-            delta: ("correct",),
+            delta: ("append", "correct"),
             archive_module: ("write_csv",),
             Processed: ("flush",),
         }.items():

@@ -435,7 +435,7 @@ def test_killed_between_any_two_writes(setup: Setup, killer: Killer) -> None:
             error.add_note(f"killed after {killed_at[-1]} (write {point}), then {restart}")
             raise
         point += 1
-    assert {"nothing", "begin", "save", "judge", "finish", "close_windows", "correct", "flush", "published"} <= set(
+    assert {"nothing", "begin", "append", "judge", "finish", "close_windows", "correct", "flush", "published"} <= set(
         killed_at
     )
     assert "write_csv" in killed_at

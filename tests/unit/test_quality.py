@@ -14,9 +14,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from headwater.contracts.sales import SALES
-from headwater.quality import checked, rejected, valid
+from headwater.quality import checked, rejected_columns, valid
 
 TOPIC = "sales_topic_electronics"
 ARRIVED = datetime(2026, 5, 4, 12, 0, 0, 123456, tzinfo=UTC)
@@ -313,7 +314,9 @@ def split(spark: SparkSession, values: list[bytes | None]) -> Split:
     rows = checked(messages(spark, values), SALES).persist()
     out = Split(values)
     try:
-        for kept, part in ((out.valid, valid(rows)), (out.rejected, rejected(rows, SALES))):
+        columns = [column.alias(name) for name, column in rejected_columns(SALES).items()]
+        bad = rows.where(F.size("reasons") > 0).select(*columns)
+        for kept, part in ((out.valid, valid(rows)), (out.rejected, bad)):
             for row in part.toArrow().to_pylist():
                 kept[row["offset"]] = row
                 out.positions.append((row["topic"], row["partition"], row["offset"]))

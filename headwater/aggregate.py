@@ -1,0 +1,55 @@
+"""The aggregate query: fresh figures of all streams, a second or two behind.
+
+One union of all streams' valid records, one Spark job a trigger that works out what each brings, and a tally a stream
+that adds it up in the driver and publishes the rows that changed (``docs/decisions/0004-the-aggregate-counts.md``).
+Its figures are provisional: where the same event comes twice the first to *come* counts, and windows are never final;
+the archive, which goes by the records as they are kept, has the last word, and folds are its alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headwater.contracts.base import Stream
+from headwater.counting import MARK, OWN, ends_of, fresh
+from headwater.ledger import Batch
+from headwater.tally import Tally
+
+
+class Aggregate:
+    """Takes each micro-batch of :func:`headwater.queries.aggregate`."""
+
+    def __init__(self, tallies: Mapping[Stream, Tally]) -> None:
+        self._tallies = tallies
+
+    def close(self) -> None:
+        for tally in self._tallies.values():
+            tally.close()
+
+    def take(self, rows: pa.Table) -> None:
+        """Counts each stream's rows; those that were counted before a kill are passed by."""
+        for stream, tally in self._tallies.items():
+            own = fresh(rows_of(stream, rows), tally.ledger.consumed())
+            if own.num_rows:
+                count(tally, own)
+            tally.publish()
+
+
+def rows_of(stream: Stream, rows: pa.Table) -> pa.Table:
+    """A stream's part of the union, under its own names."""
+    mine = rows.filter(pc.equal(rows["stream"], stream.name))
+    prefix = f"{stream.name}{MARK}"
+    names = [name for name in rows.column_names if name in OWN or name.startswith(prefix)]
+    return mine.select(names).rename_columns([name.removeprefix(prefix) for name in names])
+
+
+def count(tally: Tally, rows: pa.Table) -> None:
+    """Adds a batch in one transaction, and notes how far it goes."""
+    with tally.ledger.transaction():
+        duplicates = tally.add(rows, None)
+        number = tally.ledger.counters().get("batch", 0) + 1
+        counts = {"records": rows.num_rows, "duplicates": duplicates}
+        tally.ledger.finish(Batch(number, ends_of(rows["position"])), counts, pc.max(rows["at"]).as_py())

@@ -1,0 +1,233 @@
+"""A stream's figures: counted in a ledger, and brought to the sinks row by row as they change.
+
+The aggregate query and the archive each keep one. What a :class:`Tally` is given (``headwater.counting.brought``) it
+counts exactly: an event once, sums and distinct texts by key, and each key's records in their order. A kill at any
+moment leaves a batch counted whole or not at all, and what changed stays marked until it stands in every sink.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from decimal import Decimal, localcontext
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from headwater.contracts.base import Stream, Table
+from headwater.counting import change, sheet_of, steps, without
+from headwater.folds import Fold, FoldBook, Kept
+from headwater.ledger import Ledger, moment
+from headwater.money import money, rounded
+from headwater.processed import Publisher
+from headwater.settings import JobSettings
+from headwater.views import View, window_length
+
+PUBLISHED_AT_ONCE = 20_000
+"""Rows of a table that are published in one step: enough for any live batch, few enough to hold."""
+
+Row = dict[str, Any]
+
+
+class Store(Protocol):
+    """Where a tally's rows are kept beside the processed topic."""
+
+    def correct(self, table: Table, rows: list[Row], gone: list[Row], since: datetime | None) -> None:
+        """Puts rows in the place of those with the same key, and takes away the ``gone`` ones."""
+
+    def replace(self, table: Table, date: str, rows: list[Row]) -> None:
+        """Puts a day's rows in the place of its file."""
+
+
+class NoStore:
+    """The processed topic alone."""
+
+    def correct(self, table: Table, rows: list[Row], gone: list[Row], since: datetime | None) -> None: ...
+    def replace(self, table: Table, date: str, rows: list[Row]) -> None: ...
+
+
+class Tally:
+    """Counts one stream. ``in_files``: a view with a ``date`` that goes to files, one a day, not to the topic."""
+
+    def __init__(
+        self,
+        path: Path,
+        stream: Stream,
+        views: Sequence[View],
+        fold: Fold[Any] | None,
+        publisher: Publisher,
+        settings: JobSettings,
+        *,
+        store: Store,
+        in_files: View | None = None,
+        now: Callable[[], int] | None = None,
+    ) -> None:
+        """``now``: the wall clock in microseconds, where silence counts; None: the greatest event time is the clock."""
+        self.views = (*views, *([in_files] if in_files else []))
+        self.fold = fold
+        self._stream = stream
+        self._in_files = in_files
+        self._publisher = publisher
+        self._settings = settings
+        self._store = store
+        self._now = now
+        self._heard = now() if now else 0
+        self.ledger = Ledger(path, [sheet_of(view) for view in self.views])
+        self._book = FoldBook(self.ledger.db, fold) if fold else None
+        if self._book:
+            with self.ledger.transaction():
+                self._book.renew()
+
+    def close(self) -> None:
+        self.ledger.close()
+
+    # -- counting
+
+    def add(self, rows: pa.Table, records_at: Callable[[list[int]], pa.Table] | None) -> int:
+        """Within a transaction of the ledger: adds what records bring. Returns how many of them count for nothing.
+
+        ``records_at`` gives again what was counted at some positions; without it the first to come stays counted,
+        also where one that stands before it comes later.
+        """
+        self._heard = self._now() if self._now else 0
+        verdict = self.ledger.judge(rows, displaces=records_at is not None)
+        self._count(without(rows, verdict.repeats), 1)
+        if records_at and verdict.displaced:
+            self._count(records_at(verdict.displaced), -1)
+        return len(verdict.repeats) + len(verdict.displaced)
+
+    def _count(self, rows: pa.Table, sign: int) -> None:
+        for view in self.views:
+            self.ledger.add(change(view, rows, sign))
+        if self._book:
+            self._book.take(steps(self._book.fold, rows, sign))
+
+    # -- the clock
+
+    def elapse(self) -> None:
+        """Ends what ends by the clock.
+
+        Windows go by event time, which moves on with the wall clock while the input is silent; keys go by the wall
+        clock. Without one (``--once``) both go by the greatest event time, and what is open stays open.
+        """
+        clock = self.ledger.counters().get("clock")
+        if clock is None:
+            return
+        now = self._now() if self._now else None
+        silence = now - self._heard if now is not None else 0
+        with self.ledger.transaction():
+            self.ledger.close_windows(clock + silence - self._settings.watermark_seconds * 1_000_000)
+            if self._book:
+                self._book.elapse(clock if now is None else now)
+
+    # -- publishing
+
+    def publish(self) -> None:
+        """Brings every sink up to what the ledger holds."""
+        for view in self.views:
+            while rows := self.ledger.unpublished(sheet_of(view), PUBLISHED_AT_ONCE):
+                if view is self._in_files:
+                    self._publish_days(view, {row["date"] for row in rows})
+                else:
+                    self._publish_rows(view, rows)
+                self.ledger.published(sheet_of(view), rows)
+        self._retire_windows()
+        if self._book:
+            while kept := self._book.unpublished(PUBLISHED_AT_ONCE):
+                self._publish_keys(self._book, kept)
+            self._retire_keys(self._book)
+
+    def _publish_rows(self, view: View, rows: list[Row]) -> None:
+        shown = [(row, published_row(view, row)) for row in rows]
+        kept = [published for row, published in shown if row["rows"]]
+        gone = [published for row, published in shown if not row["rows"]]
+        self._store.correct(view.table, kept, gone, None)
+        horizon = self._horizon()
+        for row, published in shown:
+            if not row["rows"] or (view.window and row["window_start"] < horizon):
+                self._publisher.forget(view.table, published)
+            else:
+                self._publisher.correct(view.table, published, as_of=moment(row["as_of"]))
+        self._publisher.flush()
+
+    def _publish_days(self, view: View, dates: set[str]) -> None:
+        for date in sorted(dates):
+            held = self.ledger.select(sheet_of(view), "date = ?", (date,))
+            self._store.replace(view.table, date, [published_row(view, row) for row in held])
+
+    def _publish_keys(self, book: FoldBook[Any], kept: list[Kept[Any]]) -> None:
+        tables, horizon = book.fold.tables, self._horizon()
+        rows = {key.number: book.rows(key) for key in kept}
+        bits = {
+            n: sum(1 << i for i, table in enumerate(tables) if table.name in by_table) for n, by_table in rows.items()
+        }
+        with self.ledger.transaction():  # before a sink has them, so that none is forgotten after a kill
+            book.showing(bits.items())
+        since = min((key.shown_since for key in kept if key.shown_since is not None), default=None)
+        for i, table in enumerate(tables):
+            stand = [(key, rows[key.number][table.name]) for key in kept if table.name in rows[key.number]]
+            gone = [
+                {table.key[0]: key.key} for key in kept if table.name not in rows[key.number] and key.shown & (1 << i)
+            ]
+            if stand or gone:
+                earliest = moment(since) if since is not None else None
+                self._store.correct(table, [row for _, row in stand], gone, earliest)
+            for key, row in stand:
+                if key.last < horizon:
+                    self._publisher.forget(table, row)
+                else:
+                    self._publisher.correct(table, row, as_of=moment(key.as_of))
+            for row in gone:
+                self._publisher.forget(table, row)
+        self._publisher.flush()
+        with self.ledger.transaction():
+            book.published(list(bits.items()), horizon)
+
+    def _horizon(self) -> int:
+        """What ended before this is no longer kept in the processed topic."""
+        kept = self._settings.processed_window_hours * 3_600_000_000
+        return self.ledger.counters().get("clock", 0) - kept
+
+    def _retire_windows(self) -> None:
+        for view in self.views:
+            if view.window:
+                sheet = sheet_of(view)
+                old = self.ledger.retired(sheet, self._horizon())
+                for row in old:
+                    self._publisher.forget(view.table, published_row(view, row))
+                if old:
+                    self._publisher.flush()
+                    self.ledger.retire(sheet, self._horizon())
+
+    def _retire_keys(self, book: FoldBook[Any]) -> None:
+        while old := book.retired(self._horizon(), PUBLISHED_AT_ONCE):
+            for key in old:
+                for table, row in book.rows(key).items():
+                    self._publisher.forget(self._stream.table(table), row)
+            self._publisher.flush()
+            with self.ledger.transaction():
+                book.retire([key.number for key in old])
+
+
+def published_row(view: View, row: Row) -> Row:
+    """A ledger's row -> the table's row, in the contract's types."""
+    out: Row = {name: row[name] for name in view.keys}
+    if view.window:
+        start = moment(row["window_start"])
+        end = start + window_length(view.window)
+        out |= {"window_start": start, "window_end": end, "is_final": bool(row["is_final"])}
+    for name in view.sums:
+        out[name] = money(row[name]) if view.is_money(name) else row[name]
+    out |= {name: row[name] for name in view.distinct}
+    for name, (over, under) in view.ratios.items():
+        out[name] = _ratio(view, name, out[over], out[under])
+    return out
+
+
+def _ratio(view: View, name: str, over: Any, under: Any) -> Any:
+    if over is None or not under:
+        return None
+    with localcontext(prec=50):
+        value = Decimal(over) / Decimal(under)
+    return rounded(value) if view.is_money(name) else float(value)

@@ -41,8 +41,6 @@ class Kpis:
     current: Sum
     changes: Mapping[str, float | None]
     newest: datetime | None
-    provisional: bool
-    """Some of it comes from the aggregate, whose distinct counts are approximate."""
 
 
 def window_start(row: Row) -> datetime:
@@ -59,7 +57,7 @@ def kpis(per_minute: Iterable[Row], minutes: int) -> Kpis:
     """The last `minutes` minutes; `per_minute` in any order."""
     by_start = {window_start(row): row for row in per_minute}
     if not by_start:
-        return Kpis(Sum(), dict.fromkeys(("revenue", "orders", "units", "average_order_value")), None, False)
+        return Kpis(Sum(), dict.fromkeys(("revenue", "orders", "units", "average_order_value")), None)
     newest, oldest = max(by_start), min(by_start)
 
     def period(first: datetime) -> list[Row]:
@@ -79,5 +77,4 @@ def kpis(per_minute: Iterable[Row], minutes: int) -> Kpis:
             "average_order_value": change(complete.average_order_value, before.average_order_value),
         },
         newest=newest,
-        provisional=any(row.get("source") == "aggregate" for row in shown),
     )

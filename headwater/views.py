@@ -1,9 +1,8 @@
-"""Tables that are sums and distinct counts over keys, declared once and computed three ways.
+"""Tables that are sums and distinct counts over keys, declared once.
 
 A :class:`View` says which columns group its rows and what is summed or counted in them. From it follow
 - :func:`exact`: the table as a plain batch computation over ``records``, the definition of the figure;
-- :func:`provisional`: the aggregate query's running figures, for all views of all streams at once;
-- what a batch adds, for the archive's ledger (``headwater.counting``).
+- what a batch brings, for the aggregate's and the archive's ledgers (``headwater.counting``).
 """
 
 from __future__ import annotations

@@ -48,8 +48,8 @@ NOTES = (
     (
         "Provisional",
         "Key figures, funnel, trending and baskets are worked out here, within a second, from the live records of the "
-        "last two hours. Events over time and top products come from the aggregate query; the archive corrects them "
-        "within a minute or so, and until then ≈ marks a conversion whose visits are counted approximately.",
+        "last two hours. Events over time and top products come from the aggregate query; the archive confirms "
+        "them within a minute or so.",
     ),
     (
         "Abandoned",
@@ -192,8 +192,7 @@ def _filter(place: str) -> Any:
 
 def product_columns() -> list[dict[str, Any]]:
     """Sorted by revenue at first; the reader's own sort stays."""
-    about = "(params.data.provisional && params.value != null ? '≈ ' : '')"
-    formatter = {"function": f"{about} + (params.value == null ? '-' : d3.format('.1%')(params.value))"}
+    formatter = {"function": "params.value == null ? '-' : d3.format('.1%')(params.value)"}
     return [
         words("product", "Product", flex=3, minWidth=124, tooltipField="product_id"),
         number("revenue", "Revenue", ",.2f", flex=1, minWidth=100, sort="desc"),
@@ -332,7 +331,6 @@ def product_rows(snapshot: Snapshot, view: View) -> list[dict[str, Any]]:
             "purchases": int(row["purchases"]),
             "revenue": None if row["revenue"] is None else float(row["revenue"]),
             "conversion": row.get("conversion"),
-            "provisional": row.get("source") == "aggregate",
         }
         for row in rows[:TOP_PRODUCTS]
     ]

@@ -75,8 +75,8 @@ def layout() -> Any:
                 className="hw-columns",
             ),
             html.P(
-                "≈ marks what is provisional: orders are counted approximately within a second, and confirmed "
-                "by the archive within a minute or so. Times are UTC. Money is as it was sent, whatever its currency.",
+                "Figures come within a second or two and are provisional until the archive confirms them, within a "
+                "minute or so. Times are UTC. Money is as it was sent, whatever its currency.",
                 className="hw-note",
             ),
             common.drawer(STREAM),
@@ -112,10 +112,7 @@ def products_grid() -> Any:
             ),
             number("quantity", "Total quantity", flex=1, minWidth=88),
             number("revenue", "Total price", ",.2f", flex=1, minWidth=112, sort="desc"),
-            number(
-                "orders", "Orders", flex=1, minWidth=90,
-                valueFormatter={"function": "(params.data.provisional ? '≈ ' : '') + d3.format(',d')(params.value)"},
-            ),
+            number("orders", "Orders", flex=1, minWidth=90),
             number("returns", "Returned", flex=1, minWidth=90),
         ],
         "params.data.product",
@@ -157,16 +154,15 @@ def tiles(snapshot: Snapshot, view: View) -> list[Any]:
     """Key figures of the period and their change."""
     stream = snapshot.streams[STREAM]
     figures = kpis(stream.table("per_minute").values(), view.minutes)
-    about = "≈ " if figures.provisional else ""
     current = figures.current
     has = figures.newest is not None
     return [
         _tile("Revenue", money(current.revenue) if has else "-", figures, "revenue", view.minutes),
-        _tile("Orders", about + whole(current.orders) if has else "-", figures, "orders", view.minutes),
+        _tile("Orders", whole(current.orders) if has else "-", figures, "orders", view.minutes),
         _tile("Units", whole(current.units) if has else "-", figures, "units", view.minutes),
         _tile(
             "Average order",
-            about + money(current.average_order_value) if current.orders else "-",
+            money(current.average_order_value) if current.orders else "-",
             figures, "average_order_value", view.minutes,
         ),
         _returns(stream),
@@ -197,7 +193,6 @@ def product_rows(snapshot: Snapshot, view: View) -> list[dict[str, Any]]:
             "revenue": None if row["revenue"] is None else float(row["revenue"]),
             "orders": int(row["orders"]),
             "returns": int(row["returns"]),
-            "provisional": row.get("source") == "aggregate",
         }
         for row in snapshot.streams[STREAM].table("totals").values()
     ]

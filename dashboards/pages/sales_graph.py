@@ -62,7 +62,7 @@ def layout() -> Any:
             ),
             html.P(
                 "The range counts back from the newest minute in the data. The dotted end is unfinished. "
-                "Orders are approximate until the archive has confirmed a minute. Times are UTC.",
+                "Figures are provisional until the archive has confirmed a minute. Times are UTC.",
                 className="hw-note",
             ),
         ],

@@ -68,7 +68,7 @@ def test_2_topics_that_appear_later_are_taken_up_and_sales_move_the_page(stage: 
         until(lambda: text(page, "#sales-banner") == "")
         assert column(page, "sales-products", "quantity") == ["6"]
         assert column(page, "sales-products", "revenue") == ["6,594.00"]
-        assert column(page, "sales-products", "orders") == ["≈ 3"]
+        assert column(page, "sales-products", "orders") == ["3"]
         until(lambda: "6,594.00" in text(page, "#sales-tiles"))
         assert len(column(page, "sales-live", "product")) == 3
         stage.sell(1, product="OLED TV 55", quantity=1)

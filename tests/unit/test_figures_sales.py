@@ -111,12 +111,6 @@ def test_without_an_earlier_period_there_is_no_change() -> None:
     assert kpis([], 5).newest is None
 
 
-def test_a_figure_is_provisional_while_the_aggregate_has_the_last_word() -> None:
-    rows = [minute(0, source="aggregate"), *(minute(i) for i in range(1, 10))]
-    assert not kpis(rows, 5).provisional
-    assert kpis(rows, 10).provisional
-
-
 @pytest.mark.parametrize(
     ("shown", "expected"),
     [

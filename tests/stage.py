@@ -29,11 +29,11 @@ STALE_AFTER = 4
 PATIENCE = 20.0
 
 
-def until(what: Callable[[], Any], patience: float = PATIENCE) -> Any:
+def until(what: Callable[[], Any], patience: float = PATIENCE, why: str = "what is awaited") -> Any:
     """The first true answer. Playwright's own waiting evaluates text, which the pages' policy forbids."""
     deadline = time.monotonic() + patience
     while not (answer := what()):
-        assert time.monotonic() < deadline, "it did not happen in time"
+        assert time.monotonic() < deadline, f"not within {patience:.0f} s: {why}"
         time.sleep(0.02)
     return answer
 

@@ -1,4 +1,4 @@
-"""`make demo` as a newcomer sees it: every part real, and a sale sent by hand that shows up on the page."""
+"""`make demo` as a newcomer sees it: every part real, and records sent by hand that show up on the pages."""
 
 import json
 import os
@@ -6,8 +6,8 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +17,17 @@ import pytest
 from kafka import KafkaProducer
 from playwright.sync_api import Page
 
+from headwater.contracts.events import EVENTS
 from headwater.contracts.sales import SALES
 from headwater.settings import REPOSITORY
 from tests.browser import chromium, opened
 from tests.ports import free_port
 from tests.screenshots import take
+from tests.stage import until
 
 STARTS_WITHIN_S = 240
 SHOWS_WITHIN_S = 60
 ARCHIVED_WITHIN_S = 120
-
-
-def until(what: Callable[[], Any], patience: float, why: str) -> Any:
-    """The first true answer of a condition that is to come about."""
-    deadline = time.monotonic() + patience
-    while not (answer := what()):
-        assert time.monotonic() < deadline, f"not within {patience:.0f} s: {why}"
-        time.sleep(0.1)
-    return answer
 
 
 class Demo:
@@ -94,6 +87,46 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 def text_of(page: Page) -> str:
     return page.evaluate("document.body.innerText")
+
+
+def test_a_visit_typed_by_hand_goes_through_the_funnel_and_a_basket_is_left_and_withdrawn(demo: Demo) -> None:
+    now = datetime.now(UTC)
+    producer = KafkaProducer(bootstrap_servers=f"127.0.0.1:{demo.kafka_port}")
+
+    def send(session: str, kind: str, minutes_ago: float, **fields: Any) -> None:
+        at = (now - timedelta(minutes=minutes_ago)).isoformat()
+        event = {"session_id": session, "event_type": kind, "product_id": "lamp-1", "event_time": at, **fields}
+        producer.send(EVENTS.raw_topic, json.dumps(event).encode(), session.encode()).get(30)
+
+    def rows(table: str, session: str) -> list[dict[str, Any]]:
+        return [row for row in demo.api(f"events/{table}?limit=10000") if row["session_id"] == session]
+
+    with (
+        chromium() as browser,
+        opened(browser, f"{demo.address}/events", viewport={"width": 1360, "height": 2400}) as (
+            page,
+            watch,
+        ),
+    ):
+        until(lambda: "Conversion" in text_of(page), SHOWS_WITHIN_S, "the page")
+        send("buyer", "productview", 3, product_name="Hand-typed lamp", price="12.50")
+        send("buyer", "addtobasket", 2, price="12.50", quantity=2)
+        send("buyer", "purchase", 1, price="12.50", quantity=2)
+        send("forgetful", "addtobasket", 31, product_name="Forgotten lamp", price="77.75", quantity=3)
+        until(lambda: "Forgotten lamp" in text_of(page), SHOWS_WITHIN_S, "the event in the live feed")
+        until(lambda: "233.25" in text_of(page), SHOWS_WITHIN_S, "the basket of 3 x 77.75 among those left behind")
+
+        (left,) = until(lambda: rows("abandoned", "forgetful"), ARCHIVED_WITHIN_S, "the basket in the table")
+        assert (left["basket_units"], left["basket_value"], left["withdrawn_at"]) == (3, "233.2500", None)
+        (bought,) = until(lambda: rows("sessions", "buyer"), ARCHIVED_WITHIN_S, "the visit in the table")
+        assert (bought["step"], bought["seconds_to_convert"], bought["revenue"]) == (3, 120.0, "25.0000")
+        assert bought["basket_units"] == 0
+
+        send("forgetful", "purchase", 0, price="77.75", quantity=3)
+        until(lambda: rows("abandoned", "forgetful")[0]["withdrawn_at"], ARCHIVED_WITHIN_S, "that it is withdrawn")
+        assert watch.strangers() == []
+        assert watch.errors == []
+    producer.close()
 
 
 def test_a_sale_typed_by_hand_shows_up_and_is_archived(demo: Demo, request: pytest.FixtureRequest) -> None:

@@ -4,7 +4,7 @@
     python -m benchmarks.soak --minutes 10
 
 Latencies are the dashboard's own, over the last minute: from a record's arrival in Kafka to its arrival in the
-dashboard. State is what the aggregate query's RocksDB holds, from Spark's own progress reports.
+dashboard.
 """
 
 from __future__ import annotations

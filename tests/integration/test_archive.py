@@ -285,12 +285,16 @@ def test_empty_batches_and_rejected_ones(setup: Setup) -> None:
     setup.take()
     assert setup.versions() == before
     setup.topic.send(0, "not json", None, b"\xff")
+    begun = datetime.now(UTC)
     setup.take()
+    assert all(begun <= row["rejected_at"] <= datetime.now(UTC) for row in setup.table("rejected"))
     assert {name: len(setup.table(name)) for name in ("records", "rejected", "totals")} == {
         "records": 0, "rejected": 3, "totals": 0,
     }  # fmt: skip
     setup.topic.send(1, sale("a", at(0), "MUG", 1, "1"))
+    begun = datetime.now(UTC)
     setup.take({0: 3})
+    assert all(begun <= row["processed_at"] <= datetime.now(UTC) for row in setup.table("records"))
     setup.topic.send(1, "{}")
     setup.take({0: 3, 1: 1})
     assert_tables(setup)

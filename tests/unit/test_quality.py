@@ -389,10 +389,7 @@ def test_nesting_is_kept(cases: Split) -> None:
 
 def test_a_rejected_record_keeps_what_it_was(cases: Split) -> None:
     offset = OFFSETS["not_json: Latin-1"]
-    row = dict(cases.rejected[offset])
-    at = row.pop("rejected_at")
-    assert abs(datetime.now(UTC) - at) < timedelta(hours=1)
-    assert row == {
+    assert cases.rejected[offset] == {
         "stream": "sales", "reasons": ["not_json"],
         "raw": base64.b64encode('{"product": "Kühlschrank", "quantity": 1, "price": 499.0}'.encode("latin-1")).decode(),
         "topic": TOPIC, "partition": 1, "offset": offset, "kafka_timestamp": ARRIVED,

@@ -58,7 +58,7 @@ def main() -> None:
         spark = session("bench", settings, PARTITIONS)
         try:
             for job, size in zip(jobs, sizes, strict=True):
-                bench = Bench(spark, settings, bootstrap, Path(folder), job)
+                bench = Bench(spark, settings, bootstrap, Path(folder) / job.stream.name, job)
                 results = {name: measure(run, arguments.runs) for name, run in bench.queries().items()}
                 Console().print(report(job.stream.name, results, arguments.records, size))
         finally:

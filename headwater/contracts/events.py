@@ -31,7 +31,9 @@ class ShopEvent(Record):
     product_name: str | None = None
     category: str | None = None
     brand: str | None = None
-    price: Annotated[Money, Field(ge=0, le=MAX_PRICE)] | None = Field(default=None, description="A unit's price.")
+    price: Annotated[Money, Field(ge=-MAX_PRICE, le=MAX_PRICE)] | None = Field(
+        default=None, description="A unit's price; negative where a shop books a discount as a product."
+    )
     quantity: Annotated[int, Field(ge=1, le=MAX_QUANTITY)] | None = Field(default=1, description="Units; 1 if missing.")
 
 

@@ -90,6 +90,7 @@ def test_visits_worked_out_by_hand(setup: Setup) -> None:
         event("c1", at(1), "no view", PURCHASE, "radio", price="10", quantity="two"),  # a wrong quantity counts as 1
         event("d1", at(125), "ahead", VIEW, "mug"),
         event("d2", at(126), "ahead", ADD, "mug"),
+        event("e1", at(126), "discount", PURCHASE, "voucher", price="-2.5"),
     )
     setup.topic.send(1, '{"event_type": "view"}', "not json", event("x", at(0), "s", "click"))
     setup.take()
@@ -103,6 +104,7 @@ def test_visits_worked_out_by_hand(setup: Setup) -> None:
         "late buyer": (at(0), at(5), 2, 2, None, 3, Decimal(30), zero),
         "no view": (at(1), at(1), 1, 0, None, 0, zero, Decimal(10)),
         "ahead": (at(125), at(126), 2, 2, None, 1, zero, zero),
+        "discount": (at(126), at(126), 1, 0, None, 0, zero, Decimal("-2.5")),
     }
     assert expected["abandoned"] == {"late buyer": (at(5), 3, Decimal(30), None)}
     assert keyed("by_product", setup.table("by_product"))["radio"] == (1, 1, 0, 1, 1, Decimal(10), 1, 1, 1.0)

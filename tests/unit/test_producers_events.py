@@ -450,7 +450,7 @@ def test_rows_cut_short_or_wrong_go_out_as_they_are(replayed):
     assert (wish["event_type"], wrong_fields(wish)) == ("wish", {"event_type"})
     assert wrong_fields(short) == {"session_id"}
     assert (dear["price"], wrong_fields(dear)) == ("dear", {"product_id", "price"})
-    assert (long["surplus_cells"], wrong_fields(long)) == (["more"], {"price"})
+    assert (long["surplus_cells"], long["price"], wrong_fields(long)) == (["more"], "-1.00", set())
     assert (month["event_time"], wrong_fields(month)) == ("2019-13-01 00:00:06 UTC", {"event_time"})
     assert wrong_fields(cut) == {"event_time", "event_type", "product_id", "session_id"}
 

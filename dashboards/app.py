@@ -30,7 +30,7 @@ from dashboards.visits import VisitTracker
 from headwater.broker import find_broker
 from headwater.contracts import STREAMS
 from headwater.contracts.events import EVENTS
-from headwater.contracts.sessions import MINUTE_US, Patience
+from headwater.contracts.sessions import Patience
 from headwater.errors import HeadwaterError, run_main
 from headwater.kafka import client_config
 from headwater.settings import Settings, load_settings
@@ -129,7 +129,7 @@ def build(settings: Settings, hub: Hub, raw: RawReader, feed: Feed | None = None
 def trackers(settings: Settings) -> dict[str, Tracker]:
     """What is worked out in memory, by stream."""
     minutes = settings.events
-    patience = Patience(int(minutes.funnel_minutes * MINUTE_US), int(minutes.abandoned_minutes * MINUTE_US))
+    patience = Patience.of_minutes(minutes.funnel_minutes, minutes.abandoned_minutes)
     return {EVENTS.name: VisitTracker(patience)}
 
 

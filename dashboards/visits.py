@@ -17,7 +17,7 @@ from bisect import bisect_right
 from collections import OrderedDict, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from statistics import median
 from typing import NamedTuple
@@ -29,6 +29,7 @@ from dashboards.text import change
 from dashboards.windows import Place, Standing, Sums, Trend
 from headwater.contracts.events import EVENT_TYPES, PURCHASE, REMOVE
 from headwater.contracts.sessions import Event, Left, Patience, Visit
+from headwater.ledger import moment
 from headwater.money import MONEY_UNITS, money
 
 log = structlog.get_logger(__name__)
@@ -373,7 +374,7 @@ class VisitTracker:
         newest = heapq.nlargest(SHOWN_BASKETS, self._left.items(), key=lambda item: item[1].since)
         active = self._standing[ACTIVE_MINUTES]
         return Visits(
-            newest=_time(self._clock),
+            newest=moment(self._clock),
             active=sum(active.as_of(self._window)),
             active_change=self._active_change(active),
             periods={minutes: self._period(minutes) for minutes in PERIODS},
@@ -482,9 +483,5 @@ def _funnel(by_step: list[int]) -> Funnel:
 
 
 def _basket(session_id: str, left: Left) -> Basket:
-    withdrawn = None if left.withdrawn_at is None else _time(left.withdrawn_at)
-    return Basket(session_id, _time(left.since), left.units, money(left.value), withdrawn)
-
-
-def _time(us: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)
+    withdrawn = None if left.withdrawn_at is None else moment(left.withdrawn_at)
+    return Basket(session_id, moment(left.since), left.units, money(left.value), withdrawn)

@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 
 from headwater.contracts.base import Stream
 from headwater.counting import MARK, OWN, ends_of, fresh
-from headwater.ledger import Batch
 from headwater.tally import Tally
 
 
@@ -50,6 +49,6 @@ def count(tally: Tally, rows: pa.Table) -> None:
     """Adds a batch in one transaction, and notes how far it goes."""
     with tally.ledger.transaction():
         duplicates = tally.add(rows, None)
-        number = tally.ledger.counters().get("batch", 0) + 1
+        batch = tally.ledger.next_batch(ends_of(rows["position"]))
         counts = {"records": rows.num_rows, "duplicates": duplicates}
-        tally.ledger.finish(Batch(number, ends_of(rows["position"])), counts, pc.max(rows["at"]).as_py())
+        tally.ledger.finish(batch, counts, pc.max(rows["at"]).as_py())

@@ -97,10 +97,6 @@ class Archive:
     def elapse(self) -> None:
         """Ends what ends by the clock, and publishes. To be called now and then also when nothing comes."""
         self._tally.elapse()
-        self.publish()
-
-    def publish(self) -> None:
-        """Brings every sink up to what the ledger holds."""
         self._tally.publish()
 
     def recover(self, read: Read) -> None:

@@ -86,9 +86,10 @@ def last_batch(path: Path, application: str) -> int:
 
 def append(path: Path, rows: pa.Table, application: str, number: int) -> None:
     """Appends a batch under its number, unless it has been appended already. Columns that are new are added."""
-    if last_batch(path, application) < number:
+    table = DeltaTable(str(path))
+    if (table.transaction_version(application) or 0) < number:
         properties = CommitProperties(app_transactions=[Transaction(application, number)])
-        write_deltalake(str(path), rows, mode="append", schema_mode="merge", commit_properties=properties)
+        write_deltalake(table, rows, mode="append", schema_mode="merge", commit_properties=properties)
 
 
 def columns(path: Path, names: list[str]) -> pa.Table:

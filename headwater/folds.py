@@ -11,7 +11,7 @@ Order within a key is event time, then Kafka's partition and offset. Times are m
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -250,12 +250,10 @@ class FoldBook(Generic[S]):
             f"SELECT number, key, state, is_due, at, as_of, shown, shown_since FROM {self._states} WHERE {where}",
             values,
         )
-        return list(self._as_kept(cursor))
-
-    def _as_kept(self, cursor: Iterable[Values]) -> Iterator[Kept[S]]:
-        for number, key, state, is_due, at, as_of, shown, shown_since in cursor:
-            loaded = None if state is None else self._fold.load(state)
-            yield Kept(number, key, loaded, bool(is_due), at or 0, as_of, shown, shown_since)
+        return [
+            Kept(number, key, None if state is None else self._fold.load(state), bool(is_due), at or 0, *rest)
+            for number, key, state, is_due, at, *rest in cursor
+        ]
 
 
 def _quoted(name: str) -> str:

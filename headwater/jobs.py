@@ -247,14 +247,13 @@ class Run:
         several = len(self._archives) > 1
         if several:  # each stream reads the batch, Kafka is asked once
             messages.persist()
-        self._at_archives.acquire()
         try:
-            for stream, archive in self._archives.items():
-                archive.take(messages.where(F.col("topic") == stream.raw_topic))
-                self._status.stream(stream.name, archive.counters())
-            self._elapsed = time.monotonic()
+            with self._at_archives:
+                for stream, archive in self._archives.items():
+                    archive.take(messages.where(F.col("topic") == stream.raw_topic))
+                    self._status.stream(stream.name, archive.counters())
+                self._elapsed = time.monotonic()
         finally:
-            self._at_archives.release()
             if several:
                 messages.unpersist()
 

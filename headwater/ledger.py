@@ -135,12 +135,16 @@ class Ledger:
     def pending(self) -> Batch | None:
         """The batch that was begun and not counted: its tables may have been written already."""
         ends = dict(self._db.execute("SELECT partition, end FROM pending"))
-        return Batch(self.counters().get("batch", 0) + 1, ends) if ends else None
+        return self.next_batch(ends) if ends else None
 
     def begin(self, ends: dict[int, int]) -> Batch:
         """Notes what the next batch will hold, before any of it is written."""
         with self.transaction():
             self._db.executemany("INSERT INTO pending VALUES (?, ?)", ends.items())
+        return self.next_batch(ends)
+
+    def next_batch(self, ends: dict[int, int]) -> Batch:
+        """Messages up to ``ends`` under the number after the last one counted."""
         return Batch(self.counters().get("batch", 0) + 1, ends)
 
     def finish(self, batch: Batch, counts: dict[str, int], clock: int | None) -> None:

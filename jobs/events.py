@@ -16,7 +16,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from headwater.contracts.events import ADD, EVENTS, PURCHASE, REMOVE, VIEW
-from headwater.contracts.sessions import MINUTE_US, Event, Left, Patience, Visit
+from headwater.contracts.sessions import Event, Patience, Visit
 from headwater.folds import Fold
 from headwater.jobs import StreamJob, main
 from headwater.ledger import moment
@@ -86,7 +86,7 @@ def rows(session_id: str, visit: Visit, is_silent: bool) -> dict[str, dict[str, 
         "basket_value": money(visit.value),
         "revenue": money(visit.revenue),
     }
-    left = Left(visit.last, visit.units, visit.value) if is_silent else visit.left
+    left = visit.leaving() if is_silent else visit.left
     if left is None:
         return {"sessions": session}
     abandoned = {
@@ -101,10 +101,7 @@ def rows(session_id: str, visit: Visit, is_silent: bool) -> dict[str, dict[str, 
 
 def visits(settings: Settings) -> Fold[Visit]:
     """``sessions`` and ``abandoned``: each visit, event by event."""
-    patience = Patience(
-        funnel_us=round(settings.events.funnel_minutes * MINUTE_US),
-        abandoned_us=round(settings.events.abandoned_minutes * MINUTE_US),
-    )
+    patience = Patience.of_minutes(settings.events.funnel_minutes, settings.events.abandoned_minutes)
     return Fold(
         name="visits",
         key=lambda: F.col("session_id"),

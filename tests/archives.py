@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -133,6 +134,17 @@ class Setup:
     def versions(self) -> dict[str, int]:
         names = ("records", "rejected", *(table.name for table in self.job.stream.tables))
         return {name: DeltaTable(str(self.path(name))).version() for name in names}
+
+
+@contextmanager
+def set_up(spark: SparkSession, settings: Settings, job: StreamJob) -> Iterator[Setup]:
+    """An open archive; closed in the end, whatever became of it."""
+    made = Setup.of(spark, settings, job)
+    made.open()
+    yield made
+    if made.archive:
+        made.archive.close()
+    spark.catalog.clearCache()
 
 
 class Killed(BaseException):

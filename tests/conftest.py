@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 from headwater.broker import ensure_broker, stop_broker
 from headwater.settings import Settings, load_settings
 from tests.archives import killer  # noqa: F401
+from tests.browser import chromium
 from tests.ports import free_port
 from tests.suite import suite  # noqa: F401
 
@@ -53,3 +55,10 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     gateway.shutdown()
     gateway.proc.stdin.close()  # the JVM ends with its standard input
     gateway.proc.wait(60)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for a module's pages."""
+    with chromium() as browser:
+        yield browser

@@ -2,7 +2,7 @@
 
 A stream is a :class:`Stream`: its topics, the pydantic model of its raw record and the models of its
 tables' rows. Everything else is derived from these models: the Spark parse and its reject rules
-(``headwater.quality``), Spark and Arrow schemas (``headwater.contracts.schemas``), what the producers
+(``headwater.quality``), Spark and Arrow schemas (``headwater.views``, ``headwater.delta``), what the producers
 validate against, and the API's response models. Adding a field is a change in one place.
 """
 

@@ -35,6 +35,11 @@ class Patience:
     funnel_us: int = 30 * MINUTE_US
     abandoned_us: int = 30 * MINUTE_US
 
+    @classmethod
+    def of_minutes(cls, funnel: float, abandoned: float) -> Patience:
+        """As the settings spell it."""
+        return cls(round(funnel * MINUTE_US), round(abandoned * MINUTE_US))
+
 
 @dataclass
 class Left:
@@ -88,7 +93,7 @@ class Visit:
         if self.events == 0:
             self.first = event.at
         elif self._is_silent(event.at, patience):
-            self.left = Left(self.last, self.units, self.value)
+            self.left = self.leaving()
         self.last = event.at
         self.events += 1
         self._walk(event, patience)
@@ -96,7 +101,11 @@ class Visit:
 
     def left_behind(self, clock: int, patience: Patience) -> Left | None:
         """The basket it left behind, as it is known at a time: the latest silence over an unpaid basket."""
-        return Left(self.last, self.units, self.value) if self._is_silent(clock, patience) else self.left
+        return self.leaving() if self._is_silent(clock, patience) else self.left
+
+    def leaving(self) -> Left:
+        """The basket as it is left behind if nothing comes any more."""
+        return Left(self.last, self.units, self.value)
 
     def silent_at(self, patience: Patience) -> int | None:
         """When its basket counts as left behind unless something comes; none while the basket is empty."""

@@ -24,7 +24,7 @@ from headwater import delta, views
 from headwater.contracts.sales import SALES
 from headwater.settings import Settings
 from jobs.sales import DAILY, JOB, VIEWS
-from tests.archives import Killed, Killer, Setup, Topic
+from tests.archives import Killed, Killer, Setup, Topic, set_up
 
 DAY = datetime(2010, 12, 1, tzinfo=UTC)
 ARRIVED = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -40,12 +40,8 @@ def sale(event_id: str | None, at: datetime | None, product: str, quantity: int,
 
 @pytest.fixture
 def setup(spark: SparkSession, settings: Settings) -> Iterator[Setup]:
-    made = Setup.of(spark, settings, JOB)
-    made.open()
-    yield made
-    if made.archive:
-        made.archive.close()
-    spark.catalog.clearCache()
+    with set_up(spark, settings, JOB) as made:
+        yield made
 
 
 def csv_rows(setup: Setup) -> list[dict[str, str]]:

@@ -20,7 +20,7 @@ from pyspark.sql import SparkSession
 from headwater import views
 from headwater.settings import Settings
 from jobs.events import JOB, VIEWS
-from tests.archives import Killed, Killer, Setup
+from tests.archives import Killed, Killer, Setup, set_up
 from tests.events_reference import ADD, PURCHASE, REMOVE, VIEW, expected_tables, keyed
 from tests.recorded import recorded
 
@@ -41,12 +41,8 @@ def event(event_id: str, when: datetime, session: str, kind: str, product: str =
 
 @pytest.fixture
 def setup(spark: SparkSession, settings: Settings) -> Iterator[Setup]:
-    made = Setup.of(spark, settings, JOB)
-    made.open()
-    yield made
-    if made.archive:
-        made.archive.close()
-    spark.catalog.clearCache()
+    with set_up(spark, settings, JOB) as made:
+        yield made
 
 
 def assert_tables(setup: Setup, clock: datetime | None = None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser
 
 from headwater.contracts.sales import SALES
 from headwater.settings import REPOSITORY, Settings
-from tests.browser import chromium, opened
+from tests.browser import opened
 from tests.sales_messages import Shop
 from tests.screenshots import take
 from tests.stage import STALE_AFTER, Stage, column, staged, text, until, visit
@@ -40,12 +40,6 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SalesStage]:
     with staged(SalesStage, tmp_path_factory.mktemp("dashboard")) as stage:
         stage.start_app()
         yield stage
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 def test_1_without_a_broker_it_says_so_and_waits(stage: SalesStage, browser: Browser) -> None:

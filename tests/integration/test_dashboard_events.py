@@ -12,7 +12,6 @@ from playwright.sync_api import Browser, Page
 
 from headwater.contracts.events import EVENTS
 from headwater.settings import Settings
-from tests.browser import chromium
 from tests.events_messages import Visitors
 from tests.stage import Stage, column, staged, text, until, visit
 
@@ -43,12 +42,6 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventsStage]:
         stage.create_topics([EVENTS])
         stage.start_app()
         yield stage
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 def panels(page: Page) -> int:

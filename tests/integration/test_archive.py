@@ -519,8 +519,8 @@ def test_a_correction_costs_the_same_after_many_windows(settings: Settings) -> N
     costs = [correct(200_000 + step, 2) for step in range(40)]
     costs += [correct(step * 20_000 + 10_000, 1) for step in range(10)]
     assert max(removed for removed, _ in costs) <= 2
-    assert max(size for _, size in costs) <= 3 * 1024 * 1024
-    assert sum(size for _, size in costs[10:40]) <= 1024 * 1024
+    # A file or two of the target size, whether the newest window stands in a small file or in one that is nearly full.
+    assert max(size for _, size in costs) <= 2 * 1024 * 1024
     # A file over its target size is split in two when it is rewritten, and no more after that.
     assert len(DeltaTable(str(path)).file_uris()) <= 2 * files + 3
     assert DeltaTable(str(path)).to_pyarrow_table().num_rows == 200_041

@@ -36,11 +36,12 @@ Place = tuple[str, ...]
 """Where a setting stands in the model: ("kafka", "port")."""
 
 
-def _absolute(home: Path) -> Path:
-    return (REPOSITORY / home.expanduser()).resolve()
+def _absolute(path: Path) -> Path:
+    return (REPOSITORY / path.expanduser()).resolve()
 
 
 Home = Annotated[Path, AfterValidator(_absolute)]
+ConfigFile = Annotated[Path, AfterValidator(_absolute)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -125,6 +126,23 @@ class EventsSettings(Section):
     abandoned_minutes: float = Field(default=30, gt=0)
 
 
+class TruckSettings(Section):
+    """The simulated fleet, and what makes a trip, a stop and an alert."""
+
+    rate: float = Field(default=12, gt=0)
+    fleet: int = Field(default=12, ge=1)
+    moving_kmh: float = Field(default=5, gt=0)
+    pause_seconds: float = Field(default=3600, gt=0)
+    stop_seconds: float = Field(default=300, gt=0)
+    trip_seconds: float = Field(default=300, ge=0)
+    trip_metres: float = Field(default=500, ge=0)
+    implausible_kmh: float = Field(default=200, gt=0)
+    overspeed_kmh: float = Field(default=100, gt=0)
+    overspeed_seconds: float = Field(default=30, ge=0)
+    offline_seconds: float = Field(default=600, gt=0)
+    geofences: ConfigFile = Path("conf/geofences.geojson")
+
+
 class Settings(Section):
     """Every setting, and the paths under `home` that follow from them."""
 
@@ -137,6 +155,7 @@ class Settings(Section):
     jobs: JobSettings = JobSettings()
     sales: SalesSettings = SalesSettings()
     events: EventsSettings = EventsSettings()
+    trucks: TruckSettings = TruckSettings()
 
     def delta(self, stream: str, table: str) -> Path:
         """The folder of a stream's Delta table."""

@@ -3,9 +3,10 @@
 from headwater.contracts.base import FieldSpec, Kind, Money, Record, Row, Stream, Table
 from headwater.contracts.events import EVENTS
 from headwater.contracts.sales import SALES
+from headwater.contracts.trucks import TRUCKS
 from headwater.errors import SettingsError
 
-STREAMS: dict[str, Stream] = {stream.name: stream for stream in (EVENTS, SALES)}
+STREAMS: dict[str, Stream] = {stream.name: stream for stream in (EVENTS, SALES, TRUCKS)}
 """The streams Headwater knows, by name."""
 
 

@@ -50,7 +50,7 @@ def load_geofences(path: Path) -> tuple[Geofence, ...]:
     try:
         found = orjson.loads(path.read_bytes())
     except OSError as error:
-        raise SettingsError(f"cannot read the geofences in {path} (setting trucks.geofences): {error.strerror}") from error
+        raise SettingsError(f"cannot read {path} (setting trucks.geofences): {error.strerror}") from error
     except orjson.JSONDecodeError as error:
         raise SettingsError(f"{path} is not JSON: {error}") from error
     features = found.get("features") if isinstance(found, dict) else None

@@ -14,9 +14,7 @@ def distance_km(latitude: float, longitude: float, to_latitude: float, to_longit
     Source: R. W. Sinnott, "Virtues of the Haversine", Sky and Telescope 68 (1984), p. 159.
     """
     phi, to_phi = radians(latitude), radians(to_latitude)
-    half_chord = (
-        sin((to_phi - phi) / 2) ** 2 + cos(phi) * cos(to_phi) * sin(radians(to_longitude - longitude) / 2) ** 2
-    )
+    half_chord = sin((to_phi - phi) / 2) ** 2 + cos(phi) * cos(to_phi) * sin(radians(to_longitude - longitude) / 2) ** 2
     # Rounding can carry antipodes a hair beyond 1.
     return 2 * EARTH_RADIUS_KM * asin(sqrt(min(1.0, half_chord)))
 

@@ -101,7 +101,7 @@ class Alert(Row):
     latitude: float = Field(description="Where it began.")
     longitude: float
     geofence: str | None = Field(default=None, description="The area's name.")
-    geofence_kind: str | None = Field(default=None, description="`depot`, `customer`, `no_go`, as the area's file says.")
+    geofence_kind: str | None = Field(default=None, description="`depot`, `customer` or `no_go`.")
     top_kmh: float | None = Field(default=None, description="The greatest speed of an overspeed.")
 
 

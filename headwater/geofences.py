@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from shapely import Geometry, intersects_xy, prepare
+from shapely import intersects_xy, prepare
 from shapely.errors import ShapelyError
 from shapely.geometry import shape
+from shapely.geometry.base import BaseGeometry
 
 from headwater.errors import SettingsError
 
@@ -27,7 +28,7 @@ class Geofence:
 
     name: str
     kind: str
-    geometry: Geometry
+    geometry: BaseGeometry
 
     @cached_property
     def _bounds(self) -> tuple[float, float, float, float]:

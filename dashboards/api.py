@@ -6,21 +6,22 @@ those routes are plain functions, which FastAPI runs in its thread pool.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import Parameter, Signature
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Query, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model
 
-from dashboards import api_events
+from dashboards import api_events, api_trucks
 from dashboards.health import Status, report
 from dashboards.hub import Hub
 from dashboards.raw import RawReader, RawRecord
 from dashboards.state import KEEP_LIVE, Health
 from dashboards.tables import Page, read_page
 from headwater.contracts import Row, Stream, Table
-from headwater.contracts.base import Rejected, records_row
+from headwater.contracts.base import Kind, Rejected, records_row
 from headwater.settings import Settings
 
 PREFIX = "/api/v1"
@@ -32,7 +33,7 @@ Since = Annotated[AwareDatetime | None, Query(description="From this time on: IS
 Until = Annotated[AwareDatetime | None, Query(description="Before this time: ISO 8601 with offset.")]
 
 STREAM_TABLES = ("live", "records", "rejected")
-MORE = {"events": api_events.NAMES}
+MORE = {"events": api_events.NAMES, "trucks": api_trucks.NAMES}
 """What a stream has beside its tables."""
 
 
@@ -85,6 +86,7 @@ def routes(streams: Mapping[str, Stream], settings: Settings, hub: Hub, raw: Raw
         _add_stream(router, stream, settings, hub)
         _add_raw(router, stream, raw)
     api_events.add_routes(router, settings, hub)
+    api_trucks.add_routes(router, settings)
     _add_unknown(router, streams)
     return router
 
@@ -151,6 +153,7 @@ def _add_stream(router: APIRouter, stream: Stream, settings: Settings, hub: Hub)
             arrival,
             "event_time",
             "Every valid record, the latest arrival first; `since` and `until` go by event time.",
+            (stream.key,),
         ),
         _Route(
             "rejected",
@@ -159,7 +162,7 @@ def _add_stream(router: APIRouter, stream: Stream, settings: Settings, hub: Hub)
             "kafka_timestamp",
             "Every rejected record with its reasons and its value as it came, newest first.",
         ),
-        *map(_route_of, stream.tables),
+        *(_route_of(stream, table) for table in stream.tables),
     ]
     for table in tables:
         _add_table(router, stream, settings, table)
@@ -186,36 +189,33 @@ class _Route:
     order: tuple[str, ...]
     time_column: str | None
     description: str
+    filters: tuple[str, ...] = ()
+    """Columns that rows can be chosen by."""
 
 
-def _route_of(table: Table) -> _Route:
+def _route_of(stream: Stream, table: Table) -> _Route:
+    """Rows can be chosen by what is text in their key, and by the stream's own key where they have it."""
     time = "window_start" if table.windowed else table.time
-    order = table.key if time in table.key or time is None else (time, *table.key)
+    order = tuple(dict.fromkeys((time, *table.key))) if time else table.key
     about = f", newest first; `since` and `until` go by `{time}`" if time else ""
-    return _Route(table.name, table.row, order, time, table.description + about)
+    identity = (*table.key, stream.key)
+    filters = tuple(field.name for field in table.fields if field.kind is Kind.TEXT and field.name in identity)
+    return _Route(table.name, table.row, order, time, table.description + about, filters)
 
 
 def _add_table(router: APIRouter, stream: Stream, settings: Settings, route: _Route) -> None:
     path, row, time_column = settings.delta(stream.name, route.name), route.row, route.time_column
     lists = {field for field, info in row.model_fields.items() if info.annotation == list[str]}
 
-    def page(limit: int, offset: int, since: Any = None, until: Any = None) -> list[Any]:
-        wanted = Page(tuple(row.model_fields), route.order, limit, offset, time_column, since, until)
+    def endpoint(limit: int, offset: int, since: Any = None, until: Any = None, **texts: str | None) -> list[Any]:
+        equal = {column: text for column, text in texts.items() if text is not None}
+        wanted = Page(tuple(row.model_fields), route.order, limit, offset, time_column, since, until, equal)
         rows = read_page(path, wanted)
         for found in rows:
             found.update({field: [] for field in lists if found.get(field) is None})
         return [row.model_validate(found) for found in rows]
 
-    endpoint: Callable[..., Any]
-    if time_column is None:
-
-        def endpoint(limit: Limit = 1_000, offset: Offset = 0) -> list[Any]:
-            return page(limit, offset)
-    else:
-
-        def endpoint(limit: Limit = 100, offset: Offset = 0, since: Since = None, until: Until = None) -> list[Any]:
-            return page(limit, offset, since, until)
-
+    endpoint.__signature__ = _signature(route)  # type: ignore[attr-defined]  # what FastAPI reads the parameters from
     router.add_api_route(
         f"/{stream.name}/{route.name}",
         endpoint,
@@ -224,6 +224,24 @@ def _add_table(router: APIRouter, stream: Stream, settings: Settings, route: _Ro
         response_model=list[row],  # type: ignore[valid-type]
         name=f"{stream.name}_{route.name}",
         description=route.description,
+    )
+
+
+def _signature(route: _Route) -> Signature:
+    """A table's parameters: paging, times where its rows have one, and a text for each filter."""
+    parameters: dict[str, tuple[Any, Any]] = {
+        "limit": (Limit, 100 if route.time_column else 1_000),
+        "offset": (Offset, 0),
+    }
+    if route.time_column:
+        parameters |= {"since": (Since, None), "until": (Until, None)}
+    for column in route.filters:
+        parameters[column] = (Annotated[str | None, Query(description=f"Only rows of this `{column}`.")], None)
+    return Signature(
+        [
+            Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+            for name, (annotation, default) in parameters.items()
+        ]
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import reduce
+from operator import and_
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -21,7 +23,10 @@ from deltalake.exceptions import TableNotFoundError
 
 @dataclass(frozen=True)
 class Page:
-    """`limit` rows after the first `offset`, in descending `order`, within two times where they are given."""
+    """`limit` rows after the first `offset`, in descending `order`, within two times where they are given.
+
+    ``equal``: what some of the columns are to be, by their names.
+    """
 
     columns: tuple[str, ...]
     order: tuple[str, ...]
@@ -30,6 +35,7 @@ class Page:
     time_column: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    equal: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_page(path: Path, page: Page) -> list[dict[str, Any]]:
@@ -46,7 +52,7 @@ def read_page(path: Path, page: Page) -> list[dict[str, Any]]:
     present = [column for column in page.columns if column in dataset.schema.names]
     order = [column for column in page.order if column in dataset.schema.names]
     wanted = page.offset + page.limit
-    bounds = _between(page.time_column, page.since, page.until) if page.time_column else None
+    bounds = _wanted(page)
     held: pa.Table | None = None
     for fragment, greatest in _by_greatest(table, dataset, order[0], bounds):
         if held is not None and held.num_rows >= wanted and greatest is not None:
@@ -72,6 +78,14 @@ def read_columns(
     except TableNotFoundError:
         return None
     return dataset.to_table(columns=list(columns), filter=_between(time_column, since, until))
+
+
+def _wanted(page: Page) -> ds.Expression | None:
+    """The condition that a page sets, if any."""
+    times = _between(page.time_column, page.since, page.until) if page.time_column else None
+    terms = [pc.field(column) == value for column, value in page.equal.items()]
+    terms += [] if times is None else [times]
+    return reduce(and_, terms) if terms else None
 
 
 def _between(column: str, since: datetime | None, until: datetime | None) -> ds.Expression | None:

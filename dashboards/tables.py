@@ -83,7 +83,8 @@ def read_columns(
 def _wanted(page: Page) -> ds.Expression | None:
     """The condition that a page sets, if any."""
     times = _between(page.time_column, page.since, page.until) if page.time_column else None
-    terms = [pc.field(column) == value for column, value in page.equal.items()]
+    # Files that delta-rs merged hold views of text, which Arrow compares with no text unless they are cast.
+    terms = [pc.field(column).cast(pa.string()) == value for column, value in page.equal.items()]
     terms += [] if times is None else [times]
     return reduce(and_, terms) if terms else None
 

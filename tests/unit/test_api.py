@@ -118,6 +118,34 @@ def test_since_and_until_go_by_event_time(client: TestClient, settings: Settings
     assert [row["offset"] for row in rows] == [12, 11, 10]
 
 
+def test_rows_can_be_chosen_by_the_text_of_their_key(client: TestClient, settings: Settings) -> None:
+    records = [record(offset) | {"product": "TV" if offset % 3 else "phone"} for offset in range(9)]
+    write_deltalake(str(settings.delta("sales", "records")), pa.Table.from_pylist(records, RECORDS))
+    rows = client.get("/api/v1/sales/records", params={"product": "phone", "limit": 2}).json()
+    assert [row["offset"] for row in rows] == [6, 3]
+    times = {"product": "phone", "since": "2026-11-22T05:55:04Z"}
+    assert [row["offset"] for row in client.get("/api/v1/sales/records", params=times).json()] == [6]
+    countries = [{"country": name, "quantity": 1, "orders": 1, "returns": 0} for name in ("Italy", "Malta")]
+    write_deltalake(str(settings.delta("sales", "by_country")), pa.Table.from_pylist(countries))
+    assert client.get("/api/v1/sales/by_country?country=Narnia").json() == []
+
+
+def test_which_columns_rows_can_be_chosen_by(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    paging = {"limit", "offset", "since", "until"}
+
+    def filters(path: str) -> set[str]:
+        return {parameter["name"] for parameter in paths[f"/api/v1/{path}"]["get"]["parameters"]} - paging
+
+    assert filters("sales/by_country") == {"country"}
+    assert filters("sales/per_minute") == set()
+    assert filters("events/per_minute") == {"event_type"}
+    assert filters("events/records") == {"session_id"}
+    assert filters("trucks/trips") == {"truck_id"}
+    assert filters("trucks/alerts") == {"alert_id", "truck_id"}
+    assert filters("trucks/rejected") == set()
+
+
 def test_of_a_big_table_only_the_newest_files_are_read(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     write_records(settings, files=12)
     opened = []

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dashboards import api, docs_page, push
 from dashboards.feed import Feed
 from dashboards.hub import Hub
+from dashboards.mailmap import route as mailmap
 from dashboards.pages import events, home, sales, sales_graph
 from dashboards.raw import RawReader
 from dashboards.shell import BEAT, INDEX, SCHEME_SCRIPT, shell
@@ -48,6 +49,7 @@ class DashboardError(HeadwaterError):
 class SecurityHeaders:
     """A strict policy: nothing but this server's own files, and inline scripts only by their hash.
 
+    An answer that has a policy of its own keeps it.
     The hashes are taken anew for each answer: Dash adds an inline script with the first page it serves.
     """
 
@@ -63,7 +65,7 @@ class SecurityHeaders:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers["Content-Security-Policy"] = self._csp()
+                headers.setdefault("Content-Security-Policy", self._csp())
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers["Referrer-Policy"] = "no-referrer"
             await send(message)
@@ -98,6 +100,7 @@ def build(settings: Settings, hub: Hub, raw: RawReader, feed: Feed | None = None
         description="Live streams: rows of every table, the latest records, and the suite's health.",
     )  # fmt: skip
     server.include_router(api.routes(STREAMS, settings, hub, raw))
+    server.include_router(mailmap.routes(settings, hub))
     docs_page.add_docs(server)
     app = Dash(
         __name__,

@@ -3,7 +3,7 @@
 One union of all streams' valid records, one Spark job a trigger that works out what each brings, and a tally a stream
 that adds it up in the driver and publishes the rows that changed (``docs/decisions/0004-the-aggregate-counts.md``).
 Its figures are provisional: where the same event comes twice the first to *come* counts, and windows are never final;
-the archive, which goes by the records as they are kept, has the last word, and folds are its alone.
+the archive, which goes by the records as they are kept, has the last word. Of the folds it keeps those that say so.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Aggregate:
             own = fresh(rows_of(stream, rows), tally.ledger.consumed())
             if own.num_rows:
                 count(tally, own)
+            tally.end_keys()
             tally.publish()
 
 

@@ -96,7 +96,8 @@ class Archive:
 
     def elapse(self) -> None:
         """Ends what ends by the clock, and publishes. To be called now and then also when nothing comes."""
-        self._tally.elapse()
+        self._tally.end_windows()
+        self._tally.end_keys()
         self._tally.publish()
 
     def recover(self, read: Read) -> None:
@@ -229,7 +230,9 @@ class Tables:
         delta.correct(self._settings.delta(self._stream.name, table.name), table, rows, gone, since)
 
     def replace(self, table: Table, date: str, rows: list[Row]) -> None:
-        write_csv(self._settings.csv(self._stream.name) / f"totals-{date}.csv", table, rows)
+        write_csv(
+            self._settings.csv(self._stream.name) / f"{table.name.removeprefix('daily_')}-{date}.csv", table, rows
+        )
 
 
 class ArchiveError(HeadwaterError):

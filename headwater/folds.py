@@ -1,24 +1,30 @@
 """Tables whose rows follow from a key's records one after another: visits, trips, alarms.
 
-Sums don't care for order; a funnel does. A :class:`Fold` declares how a key's state moves with each record, and
-which rows the state stands for. :class:`FoldBook` keeps the states in the ledger, so that a batch costs what its
-records bring: records in order move the last state on; one that comes late, or is taken back, has its key's records
-stepped through again from the state last noted before it (``docs/decisions/0007-folds.md``).
+Sums don't care for order; a funnel does. A :class:`Fold` declares how a key's state moves with each record, which rows
+a record ends for good, and which rows stand for the state. :class:`FoldBook` keeps the states in the ledger, so that a
+batch costs what its records bring: records in order move the last state on; one that comes late, or is taken back, has
+its key's records stepped through again from the state last noted before it, to where the states are as they were
+(``docs/decisions/0007-folds.md``).
 
-Order within a key is event time, then Kafka's partition and offset. Times are microseconds since 1970.
+Order within a key is event time, then Kafka's partition and offset. Times are microseconds since 1970 and money whole
+units, in states and rows alike; :meth:`FoldBook.unpublished` gives rows in the contract's types.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Generic, NamedTuple, TypeVar
 
+import orjson
 import pyarrow as pa
 
-from headwater.contracts.base import Table
-from headwater.views import Expression
+from headwater.contracts.base import Kind, Table
+from headwater.ledger import moment
+from headwater.money import money
+from headwater.views import Expression, window_length
 
 S = TypeVar("S")
 
@@ -26,49 +32,106 @@ NOTED_EVERY = 512
 """Records of a key between two states that are kept: what a late record steps through again, at most, before its own
 place. Most keys never have as many."""
 
+FOLLOWING = 2**62
+"""As the time of the record that ended a row: none did, the row stands for the last state."""
+
+NEVER = FOLLOWING
+"""As a row's time: it has none, and the row doesn't grow old."""
+
+MICROSECOND = timedelta(microseconds=1)
+
 Values = tuple[Any, ...]
 """What a record brings to its key's state: the fold's columns in their order."""
+
+Row = dict[str, Any]
+
+Out = tuple[str, Row]
+"""A table's name and a row of it; of a roll-up, what the key brings to its ``window_start``."""
+
+
+@dataclass(frozen=True)
+class Rollup:
+    """A windowed table over all keys: each brings a part to a window, and a row is made of all its parts."""
+
+    table: Table
+    window: str
+    """The length, in the words of a view (``1 minute``)."""
+    rows: Callable[[Sequence[Row]], Iterable[Row]]
+    """The parts of one window -> its rows, less the window's own columns."""
 
 
 @dataclass(frozen=True)
 class Fold(Generic[S]):
-    """How a key's state moves, and the rows that it stands for."""
+    """How a key's state moves, and the rows that follow from it."""
 
     name: str
     key: Expression
     """Text, never null."""
     columns: Mapping[str, Expression]
-    """What a record brings: texts and whole numbers; may be null."""
+    """What a record brings: texts and numbers; may be null."""
     tables: tuple[Table, ...]
-    """Each has at most one row a key, whose ``time`` column is never before the key's first record."""
+    """No row's time is before the key's first record."""
     version: str
-    """Changes whenever the same records would give another state; all keys are then folded anew."""
+    """Changes whenever the same records would give another state or other rows; all keys are then folded anew."""
     start: Callable[[], S]
-    step: Callable[[S, int, Values], None]
-    """Takes the next record, its event time first."""
+    step: Callable[[S, str, int, Values], Iterable[Out]]
+    """Takes a key's next record, its event time first; gives the rows that it ends, which nothing later changes."""
     dump: Callable[[S], bytes]
+    """Equal states give equal bytes."""
     load: Callable[[bytes], S]
-    due: Callable[[S], int | None]
-    """When the rows change without any record, because nothing came until then."""
-    rows: Callable[[str, S, bool], Mapping[str, dict[str, Any]]]
-    """Key, state, and whether it is due -> by table, the row that stands there now."""
+    due: Callable[[S], Sequence[int]]
+    """When rows change without any record, because nothing came until then; in order."""
+    rows: Callable[[str, S, int], Iterable[Out]]
+    """Key, state, and how many of the times that it is due are past -> the rows that stand for it."""
+    rollups: tuple[Rollup, ...] = ()
+    daily_csv: Table | None = None
+    """One of the tables: it also goes to CSV files, one a day of its ``time``."""
+    is_fresh: bool = False
+    """The aggregate query keeps it too, for those who can't wait for the archive."""
+
+
+class Place(NamedTuple):
+    """Where a record stands in its key's order."""
+
+    at: int
+    position: int
+
+
+BEGINNING = Place(-FOLLOWING, -1)
+LAST = Place(FOLLOWING - 1, 0)
+END = Place(FOLLOWING, 0)
+
+Windows = dict[tuple[str, int], int]
+"""Windows of a roll-up (its table's name and the start) that have changed, and what they are as of."""
+
+
+@dataclass
+class Key(Generic[S]):
+    """A key at work. ``until`` is the place of its last record."""
+
+    number: int
+    name: str
+    state: S
+    until: Place
+    since_note: int
+    as_of: int
+    out: list[tuple[Place, Out]] = field(default_factory=list)
+    """The rows that its records ended on the way, and where."""
 
 
 @dataclass(frozen=True)
-class Kept(Generic[S]):
-    """A key whose rows are to be published."""
+class Stored:
+    """A row that is to be brought to the sinks, in the contract's types."""
 
-    number: int
-    key: str
-    state: S | None
-    """None: its last record was taken back."""
-    is_due: bool
-    last: int
+    table: Table
+    id: str
+    row: Row
+    is_gone: bool
     as_of: int
-    shown: int
-    """Bits by table: those that may hold a row of this key already."""
-    shown_since: int | None
-    """No row that is published already has a time before this."""
+    time: int
+    """Of the table's ``time`` or the window's start; NEVER where it has neither."""
+    shown: int | None
+    """The earliest time under which it may stand in a sink already; none where it never did."""
 
 
 class FoldBook(Generic[S]):
@@ -76,7 +139,10 @@ class FoldBook(Generic[S]):
 
     def __init__(self, db: sqlite3.Connection, fold: Fold[S]) -> None:
         self._db, self._fold = db, fold
-        self._log, self._states, self._notes = (f"{fold.name}_{part}" for part in ("log", "states", "notes"))
+        self._rollups = {rollup.table.name: rollup for rollup in fold.rollups}
+        self._tables = {table.name: table for table in (*fold.tables, *(r.table for r in fold.rollups))}
+        parts = ("log", "states", "notes", "rows", "parts")
+        self._log, self._states, self._notes, self._rows, self._parts = (f"{fold.name}_{part}" for part in parts)
         self._db.executescript(self._schema())
 
     @property
@@ -90,17 +156,28 @@ class FoldBook(Generic[S]):
             number INTEGER NOT NULL, at INTEGER NOT NULL, position INTEGER NOT NULL, {columns},
             PRIMARY KEY (number, at, position)) WITHOUT ROWID;
         CREATE TABLE IF NOT EXISTS {self._notes} (
-            number INTEGER NOT NULL, at INTEGER NOT NULL, position INTEGER NOT NULL, count INTEGER NOT NULL,
-            state BLOB NOT NULL, PRIMARY KEY (number, at, position)) WITHOUT ROWID;
+            number INTEGER NOT NULL, at INTEGER NOT NULL, position INTEGER NOT NULL, state BLOB NOT NULL,
+            PRIMARY KEY (number, at, position)) WITHOUT ROWID;
         CREATE TABLE IF NOT EXISTS {self._states} (
-            number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, count INTEGER NOT NULL DEFAULT 0,
-            first INTEGER, at INTEGER, position INTEGER, state BLOB, due INTEGER, is_due INTEGER NOT NULL DEFAULT 0,
-            as_of INTEGER, dirty INTEGER NOT NULL DEFAULT 1, shown INTEGER NOT NULL DEFAULT 0, shown_since INTEGER,
-            retired INTEGER NOT NULL DEFAULT 0);
-        CREATE INDEX IF NOT EXISTS {self._states}_dirty ON {self._states} (number) WHERE dirty = 1;
-        CREATE INDEX IF NOT EXISTS {self._states}_waiting ON {self._states} (due) WHERE is_due = 0;
-        CREATE INDEX IF NOT EXISTS {self._states}_due ON {self._states} (due) WHERE is_due = 1;
-        CREATE INDEX IF NOT EXISTS {self._states}_kept ON {self._states} (at) WHERE retired = 0;
+            number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, at INTEGER, position INTEGER, since_note INTEGER,
+            state BLOB, as_of INTEGER, reached INTEGER, due INTEGER);
+        CREATE INDEX IF NOT EXISTS {self._states}_waiting ON {self._states} (due) WHERE due IS NOT NULL;
+        CREATE INDEX IF NOT EXISTS {self._states}_reached ON {self._states} (reached) WHERE reached IS NOT NULL;
+        CREATE TABLE IF NOT EXISTS {self._rows} (
+            of TEXT NOT NULL, id TEXT NOT NULL, number INTEGER NOT NULL, at INTEGER NOT NULL,
+            position INTEGER NOT NULL, time INTEGER NOT NULL, row BLOB NOT NULL,
+            as_of INTEGER NOT NULL, shown INTEGER, gone INTEGER NOT NULL DEFAULT 0,
+            dirty INTEGER NOT NULL DEFAULT 1, is_final INTEGER NOT NULL DEFAULT 0, retired INTEGER NOT NULL DEFAULT 0,
+            PRIMARY KEY (of, id)) WITHOUT ROWID;
+        CREATE INDEX IF NOT EXISTS {self._rows}_place ON {self._rows} (number, at, position);
+        CREATE INDEX IF NOT EXISTS {self._rows}_time ON {self._rows} (of, time);
+        CREATE INDEX IF NOT EXISTS {self._rows}_dirty ON {self._rows} (of) WHERE dirty = 1;
+        CREATE INDEX IF NOT EXISTS {self._rows}_kept ON {self._rows} (time) WHERE retired = 0;
+        CREATE INDEX IF NOT EXISTS {self._rows}_open ON {self._rows} (of, time) WHERE is_final = 0;
+        CREATE TABLE IF NOT EXISTS {self._parts} (
+            of TEXT NOT NULL, time INTEGER NOT NULL, number INTEGER NOT NULL, at INTEGER NOT NULL,
+            position INTEGER NOT NULL, row BLOB NOT NULL, PRIMARY KEY (of, time, number)) WITHOUT ROWID;
+        CREATE INDEX IF NOT EXISTS {self._parts}_place ON {self._parts} (number, at, position);
         CREATE TABLE IF NOT EXISTS fold_versions (name TEXT PRIMARY KEY, version TEXT NOT NULL);
         """
 
@@ -112,85 +189,134 @@ class FoldBook(Generic[S]):
         names = ["key", "at", "position", "as_of", "sign", *self._fold.columns]
         for key, *rest in zip(*(records[name].to_pylist() for name in names), strict=True):
             arrived.setdefault(key, []).append(tuple(rest))
-        held = self._held(arrived)
-        marks = ", ".join("?" * (3 + len(self._fold.columns)))
-        self._db.executemany(
-            f"INSERT INTO {self._log} VALUES ({marks})",
-            (
-                (held[key]["number"], at, position, *values)
-                for key, rows in arrived.items()
-                for at, position, _, sign, *values in rows
-                if sign > 0
-            ),
-        )
-        self._db.executemany(
-            f"DELETE FROM {self._log} WHERE (number, at, position) = (?, ?, ?)",
-            ((held[key]["number"], *row[:2]) for key, rows in arrived.items() for row in rows if row[3] < 0),
-        )
-        self._save([self._taken(held[key], rows) for key, rows in arrived.items()])
+        windows: Windows = {}
+        for held in self._held(arrived):
+            self._take(held, arrived[held.name], windows)
+        self._roll_up(windows)
 
-    def _held(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """The states of some keys; keys that are new get a number."""
+    def _held(self, names: Iterable[str]) -> list[Key[S]]:
+        """Some keys as they were left; those that are new get a number."""
         self._db.execute("CREATE TEMP TABLE touched (key TEXT PRIMARY KEY)")
-        self._db.executemany("INSERT INTO touched VALUES (?)", ((key,) for key in keys))
+        self._db.executemany("INSERT INTO touched VALUES (?)", ((name,) for name in names))
         self._db.execute(f"INSERT INTO {self._states} (key) SELECT key FROM touched WHERE true ON CONFLICT DO NOTHING")
-        cursor = self._db.execute(
-            f"SELECT number, key, count, first, at, position, state, as_of FROM {self._states} JOIN touched USING (key)"
-        )
-        names = [column[0] for column in cursor.description]
-        found = {row[1]: dict(zip(names, row, strict=True)) for row in cursor}
+        found = self._keys("JOIN touched USING (key)")
         self._db.execute("DROP TABLE touched")
         return found
 
-    def _taken(self, held: Mapping[str, Any], rows: list[Values]) -> dict[str, Any]:
-        """A key's state after some records of its own, which are in the log already."""
-        as_of = max(row[2] for row in rows)
-        begun = {**held, "as_of": max(as_of, held["as_of"] or as_of)}
-        earliest = min(row[:2] for row in rows)
-        is_next = not held["count"] or (held["at"], held["position"]) < earliest
-        if is_next and all(row[3] > 0 for row in rows):
-            return self._moved(begun, sorted((at, position, *values) for at, position, _, _, *values in rows))
-        return self._again(begun, earliest)
-
-    def _again(self, held: Mapping[str, Any], since: tuple[int, int]) -> dict[str, Any]:
-        """From the last state noted before a place in the key's order."""
-        number, here = held["number"], (held["number"], *since)
-        self._db.execute(f"DELETE FROM {self._notes} WHERE number = ? AND (at, position) >= (?, ?)", here)
-        note = self._db.execute(
-            f"SELECT count, at, position, state FROM {self._notes} WHERE number = ? ORDER BY at DESC, position DESC",
-            (number,),
-        ).fetchone()
-        count, at, position, state = note or (0, None, None, None)
-        after = "AND (at, position) > (?, ?)" if note else ""
-        rows = self._db.execute(
-            f"SELECT at, position, {', '.join(map(_quoted, self._fold.columns))} FROM {self._log}"
-            f" WHERE number = ? {after} ORDER BY at, position",
-            (number, at, position) if note else (number,),
+    def _keys(self, which: str, values: Values = ()) -> list[Key[S]]:
+        cursor = self._db.execute(
+            f"SELECT number, key, state, at, position, since_note, as_of FROM {self._states} {which}", values
         )
-        first = self._db.execute(f"SELECT min(at) FROM {self._log} WHERE number = ?", (number,)).fetchone()[0]
-        begun = {**held, "count": count, "at": at, "position": position, "state": state, "first": first}
-        return self._moved(begun, rows)
+        return [
+            Key(number, name, self._fold.start(), BEGINNING, 0, 0)
+            if state is None
+            else Key(number, name, self._fold.load(state), Place(at, position), since_note, as_of)
+            for number, name, state, at, position, since_note, as_of in cursor.fetchall()
+        ]
 
-    def _moved(self, held: Mapping[str, Any], rows: Iterable[Values]) -> dict[str, Any]:
-        """A state moved on by records in their order."""
-        fold, count, at, position, first = self._fold, held["count"], held["at"], held["position"], held["first"]
-        state = fold.load(held["state"]) if count else fold.start()
-        for at, position, *values in rows:
-            fold.step(state, at, tuple(values))
-            count += 1
-            first = at if first is None else first
-            if count % NOTED_EVERY == 0:
-                note = (held["number"], at, position, count, fold.dump(state))
-                self._db.execute(f"INSERT INTO {self._notes} VALUES (?, ?, ?, ?, ?)", note)
-        dumped, due = (fold.dump(state), fold.due(state)) if count else (None, None)
-        moved = {"count": count, "first": first, "at": at, "position": position, "state": dumped, "due": due}
-        return {**held, **moved}
+    def _take(self, key: Key[S], rows: Sequence[Values], windows: Windows) -> None:
+        """Brings a key up to some records of its own."""
+        self._log_records(key.number, rows)
+        key.as_of = max(key.as_of, *(row[2] for row in rows))
+        known = key.until
+        # A record is only ever taken back from where it stood, so what lies beyond is new.
+        fresh = sorted((Place(*row[:2]), row[4:]) for row in rows if Place(*row[:2]) > known)
+        if (changed := sorted(Place(*row[:2]) for row in rows if Place(*row[:2]) <= known)) and self._again(
+            key, changed, windows
+        ):
+            self._db.execute(f"UPDATE {self._states} SET as_of = ? WHERE number = ?", (key.as_of, key.number))
+            if not fresh:
+                return
+        for place, values in fresh:
+            self._step(key, place, values)
+            if key.since_note >= NOTED_EVERY:
+                self._note(key)
+        self._conclude(key, known, windows)
 
-    def _save(self, changed: Iterable[Mapping[str, Any]]) -> None:
+    def _log_records(self, number: int, rows: Sequence[Values]) -> None:
+        """Puts a key's records into its log, or takes them out."""
+        marks = ", ".join("?" * (3 + len(self._fold.columns)))
         self._db.executemany(
-            f"UPDATE {self._states} SET count = :count, first = :first, at = :at, position = :position, state = :state,"
-            " due = :due, is_due = 0, as_of = :as_of, dirty = 1 WHERE number = :number",
-            changed,
+            f"INSERT INTO {self._log} VALUES ({marks})",
+            ((number, at, position, *values) for at, position, _, sign, *values in rows if sign > 0),
+        )
+        gone = [(number, *row[:2]) for row in rows if row[3] < 0]
+        for table in (self._log, self._notes):
+            self._db.executemany(f"DELETE FROM {table} WHERE (number, at, position) = (?, ?, ?)", gone)
+
+    def _step(self, key: Key[S], place: Place, values: Values) -> None:
+        key.out += [(place, out) for out in self._fold.step(key.state, key.name, place.at, values)]
+        key.until = place
+        key.since_note += 1
+
+    def _note(self, key: Key[S]) -> None:
+        note = (key.number, *key.until, self._fold.dump(key.state))
+        self._db.execute(f"INSERT OR REPLACE INTO {self._notes} VALUES (?, ?, ?, ?)", note)
+        key.since_note = 0
+
+    def _again(self, key: Key[S], changed: Sequence[Place], windows: Windows) -> bool:
+        """Steps anew through the records around some places up to the key's last. Whether that left its state alone.
+
+        Each time from the last note before a place, and to the first one after it at which the state is what it was:
+        from there on every step would be what it has been, up to the next place.
+        """
+        state, until, since_note = key.state, key.until, key.since_note
+        while changed:
+            begun = self._rewind(key, changed[0])
+            is_as_it_was = self._walk(key, until)
+            self._replace(key, begun, key.until if is_as_it_was else until, windows)
+            if not is_as_it_was:
+                return False
+            changed = [place for place in changed if place > key.until]
+        key.state, key.until, key.since_note = state, until, since_note
+        return True
+
+    def _rewind(self, key: Key[S], before: Place) -> Place:
+        """Puts a key back to its last note before a place, and gives the note's."""
+        note = self._db.execute(
+            f"SELECT at, position, state FROM {self._notes} WHERE number = ? AND (at, position) < (?, ?)"
+            " ORDER BY at DESC, position DESC LIMIT 1",
+            (key.number, *before),
+        ).fetchone()
+        key.state = self._fold.load(note[2]) if note else self._fold.start()
+        key.until, key.since_note = Place(*note[:2]) if note else BEGINNING, 0
+        return key.until
+
+    def _walk(self, key: Key[S], until: Place) -> bool:
+        """Steps on to the first note at which the state is what it was: true; or to a place, noting anew: false."""
+        span = (key.number, *key.until, *until)
+        between = "WHERE number = ? AND (at, position) > (?, ?) AND (at, position) <= (?, ?) ORDER BY at, position"
+        noted = {
+            Place(at, position): state
+            for at, position, state in self._db.execute(
+                f"SELECT at, position, state FROM {self._notes} {between}", span
+            )
+        }
+        columns = ", ".join(f'"{name}"' for name in self._fold.columns)
+        for at, position, *values in self._db.execute(
+            f"SELECT at, position, {columns} FROM {self._log} {between}", span
+        ):
+            place = Place(at, position)
+            self._step(key, place, tuple(values))
+            if place in noted and noted[place] == self._fold.dump(key.state):
+                return True
+            if place in noted or key.since_note >= NOTED_EVERY:
+                self._note(key)
+        return False
+
+    def _conclude(self, key: Key[S], known: Place, windows: Windows) -> None:
+        """Keeps a key's state, and the rows that its records beyond a place ended or that stand for it."""
+        if key.until == BEGINNING:
+            self._replace(key, BEGINNING, END, windows)
+            self._db.execute(f"DELETE FROM {self._states} WHERE number = ?", (key.number,))
+            return
+        key.out += [(END, out) for out in self._fold.rows(key.name, key.state, 0)]
+        self._replace(key, known, END, windows)
+        due = next(iter(self._fold.due(key.state)), None)
+        self._db.execute(
+            f"UPDATE {self._states} SET at = ?, position = ?, since_note = ?, state = ?, as_of = ?, reached = NULL,"
+            " due = ? WHERE number = ?",
+            (*key.until, key.since_note, self._fold.dump(key.state), key.as_of, due, key.number),
         )
 
     def renew(self) -> None:
@@ -199,62 +325,175 @@ class FoldBook(Generic[S]):
         row = self._db.execute("SELECT version FROM fold_versions WHERE name = ?", (fold.name,)).fetchone()
         if row and row[0] != fold.version:
             self._db.execute(f"DELETE FROM {self._notes}")
-            keys = [key for (key,) in self._db.execute(f"SELECT key FROM {self._states}")]
-            self._save(self._again(held, (0, 0)) for held in self._held(keys).values())
+            windows: Windows = {}
+            for key in self._keys(""):
+                known = key.until
+                self._again(key, [known], windows)
+                self._conclude(key, known, windows)
+            self._roll_up(windows)
         self._db.execute("INSERT OR REPLACE INTO fold_versions VALUES (?, ?)", (fold.name, fold.version))
+
+    # -- rows
+
+    def _replace(self, key: Key[S], after: Place, until: Place, windows: Windows) -> None:
+        """Puts what a key's records ended beyond a place, up to another, into the place of what stood for them."""
+        span = (key.number, *after, *until)
+        between = "WHERE number = ? AND (at, position) > (?, ?) AND (at, position) <= (?, ?)"
+        old_rows = {
+            (of, name): kept
+            for of, name, *kept in self._db.execute(
+                f"SELECT of, id, at, position, row FROM {self._rows} {between} AND gone = 0", span
+            )
+        }
+        old_parts = {
+            (of, time): kept
+            for of, time, *kept in self._db.execute(
+                f"SELECT of, time, at, position, row FROM {self._parts} {between}", span
+            )
+        }
+        rows, parts = [], []
+        for place, (of, row) in key.out:
+            text = orjson.dumps(row)
+            if of in self._rollups:
+                if old_parts.pop((of, row["window_start"]), None) != [*place, text]:
+                    parts.append((of, row["window_start"], key.number, *place, text))
+            else:
+                table = self._tables[of]
+                name = _id(table, row)
+                if old_rows.pop((of, name), None) != [*place, text]:
+                    rows.append(
+                        (of, name, key.number, *place, row[table.time] if table.time else NEVER, text, key.as_of)
+                    )
+        key.out.clear()
+        self._put(rows)
+        self._remove([(key.as_of, *gone) for gone in old_rows])
+        self._db.executemany(
+            f"DELETE FROM {self._parts} WHERE of = ? AND time = ? AND number = ?",
+            ((*gone, key.number) for gone in old_parts),
+        )
+        self._db.executemany(f"INSERT OR REPLACE INTO {self._parts} VALUES (?, ?, ?, ?, ?, ?)", parts)
+        for window in [*old_parts, *((of, time) for of, time, *_ in parts)]:
+            windows[window] = max(windows.get(window, 0), key.as_of)
+
+    def _put(self, rows: Iterable[Values]) -> None:
+        """Rows that stand now; one that is as it was stays published."""
+        self._db.executemany(
+            f"INSERT INTO {self._rows} (of, id, number, at, position, time, row, as_of) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (of, id) DO UPDATE SET number = excluded.number, at = excluded.at,"
+            " position = excluded.position, time = excluded.time, row = excluded.row, gone = 0,"
+            " dirty = dirty OR gone OR row IS NOT excluded.row,"
+            " as_of = iif(gone OR row IS NOT excluded.row, max(as_of, excluded.as_of), as_of)",
+            rows,
+        )
+
+    def _remove(self, rows: Iterable[Values]) -> None:
+        """Rows that stand no more: what they are as of, the table and the id."""
+        self._db.executemany(
+            f"UPDATE {self._rows} SET gone = 1, dirty = 1, as_of = max(as_of, ?) WHERE of = ? AND id = ?", rows
+        )
+
+    def _roll_up(self, windows: Windows) -> None:
+        """Makes the rows of windows that have changed from all their parts."""
+        for (of, start), as_of in windows.items():
+            rollup = self._rollups[of]
+            parts = self._db.execute(
+                f"SELECT row FROM {self._parts} WHERE of = ? AND time = ? ORDER BY number", (of, start)
+            )
+            found = [orjson.loads(part) for (part,) in parts]
+            end = start + window_length(rollup.window) // MICROSECOND
+            rows = [{"window_start": start, "window_end": end, **row} for row in rollup.rows(found)] if found else []
+            names = [_id(rollup.table, row) for row in rows]
+            held = self._db.execute(f"SELECT id FROM {self._rows} WHERE of = ? AND time = ? AND gone = 0", (of, start))
+            self._remove([(as_of, of, name) for (name,) in held.fetchall() if name not in names])
+            self._put(
+                (of, name, 0, 0, 0, start, orjson.dumps(row), as_of) for name, row in zip(names, rows, strict=True)
+            )
+
+    # -- the clock
 
     def elapse(self, clock: int) -> None:
         """It is so late: what is due by now changes its rows, and what was by a later clock changes them back."""
-        self._db.execute(f"UPDATE {self._states} SET is_due = 1, dirty = 1 WHERE is_due = 0 AND due <= ?", (clock,))
-        self._db.execute(f"UPDATE {self._states} SET is_due = 0, dirty = 1 WHERE is_due = 1 AND due > ?", (clock,))
+        windows: Windows = {}
+        for key in self._keys("WHERE due <= ? OR reached > ?", (clock, clock)):
+            due = self._fold.due(key.state)
+            past = [time for time in due if time <= clock]
+            key.out += [(END, out) for out in self._fold.rows(key.name, key.state, len(past))]
+            self._replace(key, LAST, END, windows)
+            self._db.execute(
+                f"UPDATE {self._states} SET reached = ?, due = ? WHERE number = ?",
+                (past[-1] if past else None, due[len(past)] if len(past) < len(due) else None, key.number),
+            )
+        self._roll_up(windows)
+
+    def close_windows(self, watermark: int) -> None:
+        """Marks as final the windows that end at or before the watermark."""
+        for of, rollup in self._rollups.items():
+            end = watermark - window_length(rollup.window) // MICROSECOND
+            self._db.execute(
+                f"UPDATE {self._rows} SET is_final = 1, dirty = 1 WHERE is_final = 0 AND of = ? AND time <= ?",
+                (of, end),
+            )
 
     # -- publishing
 
-    def unpublished(self, limit: int) -> list[Kept[S]]:
-        """Keys whose rows changed since they were published."""
-        return self._kept("dirty = 1 LIMIT ?", (limit,))
+    def unpublished(self, limit: int) -> list[Stored]:
+        """Rows that changed since they were published."""
+        return self._stored("dirty = 1 LIMIT ?", (limit,))
 
-    def rows(self, kept: Kept[S]) -> Mapping[str, dict[str, Any]]:
-        """By table, the rows of a key; none of one whose records were all taken back."""
-        return {} if kept.state is None else self._fold.rows(kept.key, kept.state, kept.is_due)
+    def between(self, table: Table, start: int, end: int) -> list[Row]:
+        """A table's rows from one time to another (exclusive), in the order of their key."""
+        found = self._stored("of = ? AND time >= ? AND time < ? AND gone = 0", (table.name, start, end))
+        return [stored.row for stored in sorted(found, key=lambda stored: [stored.row[name] for name in table.key])]
 
-    def showing(self, shown: Iterable[tuple[int, int]]) -> None:
-        """Number and bits: those rows are about to stand in the sinks, whatever happens next."""
+    def showing(self, rows: Iterable[Stored]) -> None:
+        """Those rows are about to stand in the sinks, whatever happens next."""
         self._db.executemany(
-            f"UPDATE {self._states} SET shown = shown | ?2, shown_since = min(first, coalesce(shown_since, first))"
-            " WHERE number = ?1 AND count > 0",
-            shown,
+            f"UPDATE {self._rows} SET shown = min(time, coalesce(shown, time)) WHERE of = ? AND id = ?",
+            ((stored.table.name, stored.id) for stored in rows if not stored.is_gone),
         )
 
-    def published(self, shown: Sequence[tuple[int, int]], before: int) -> None:
-        """Number and bits: exactly those rows stand in the sinks; of keys that ended before a time, in Delta only."""
+    def published(self, rows: Sequence[Stored], before: int) -> None:
+        """Exactly those rows stand in the sinks; those before a time in the tables only."""
+        ids = [(stored.table.name, stored.id) for stored in rows]
         self._db.executemany(
-            f"UPDATE {self._states} SET shown = ?2, shown_since = first, dirty = 0, retired = coalesce(at < ?3, 0)"
-            " WHERE number = ?1",
-            ((number, bits, before) for number, bits in shown),
+            f"UPDATE {self._rows} SET shown = time, dirty = 0, retired = time < ? WHERE of = ? AND id = ?",
+            ((before, *stored) for stored in ids),
         )
-        self._db.executemany(
-            f"DELETE FROM {self._states} WHERE number = ? AND count = 0", ((number,) for number, _ in shown)
-        )
+        self._db.executemany(f"DELETE FROM {self._rows} WHERE gone = 1 AND of = ? AND id = ?", ids)
 
-    def retired(self, before: int, limit: int) -> list[Kept[S]]:
-        """Keys whose last record is before a time and whose rows are still in the processed topic."""
-        return self._kept("retired = 0 AND dirty = 0 AND at < ? LIMIT ?", (before, limit))
+    def retired(self, before: int, limit: int) -> list[Stored]:
+        """Rows from before a time that are still in the processed topic."""
+        return self._stored("retired = 0 AND dirty = 0 AND time < ? LIMIT ?", (before, limit))
 
-    def retire(self, numbers: Iterable[int]) -> None:
-        """Those keys have left the processed topic."""
-        self._db.executemany(f"UPDATE {self._states} SET retired = 1 WHERE number = ?", ((n,) for n in numbers))
+    def retire(self, rows: Iterable[Stored]) -> None:
+        """Those rows have left the processed topic."""
+        ids = ((stored.table.name, stored.id) for stored in rows)
+        self._db.executemany(f"UPDATE {self._rows} SET retired = 1 WHERE of = ? AND id = ?", ids)
 
-    def _kept(self, where: str, values: Sequence[Any]) -> list[Kept[S]]:
+    def _stored(self, where: str, values: Values) -> list[Stored]:
         cursor = self._db.execute(
-            f"SELECT number, key, state, is_due, at, as_of, shown, shown_since FROM {self._states} WHERE {where}",
-            values,
+            f"SELECT of, id, row, is_final, gone, as_of, time, shown FROM {self._rows} WHERE {where}", values
         )
-        return [
-            Kept(number, key, None if state is None else self._fold.load(state), bool(is_due), at or 0, *rest)
-            for number, key, state, is_due, at, *rest in cursor
-        ]
+        found = []
+        for of, name, text, is_final, is_gone, *rest in cursor.fetchall():
+            table = self._tables[of]
+            row = in_types(table, orjson.loads(text))
+            if table.windowed:
+                row["is_final"] = bool(is_final)
+            found.append(Stored(table, name, row, bool(is_gone), *rest))
+        return found
 
 
-def _quoted(name: str) -> str:
-    return f'"{name}"'
+def in_types(table: Table, row: Row) -> Row:
+    """A row in the ledger's units -> the same in the contract's types."""
+    out = dict(row)
+    for spec in table.fields:
+        value = row.get(spec.name)
+        if value is not None and spec.kind in (Kind.TIME, Kind.MONEY):
+            out[spec.name] = moment(value) if spec.kind is Kind.TIME else money(value)
+    return out
+
+
+def _id(table: Table, row: Row) -> str:
+    """A row's key in one text."""
+    return orjson.dumps([row[column] for column in table.key]).decode()

@@ -191,9 +191,12 @@ class Run:
         return self._start("live", self._to_kafka(out), realTime=checkpoint_interval)
 
     def _aggregate(self) -> StreamingQuery:
+        folds = {job.stream: job.fold(self._settings) if job.fold else None for job in self._jobs}
+        folds = {stream: fold if fold and fold.is_fresh else None for stream, fold in folds.items()}
         rows = queries.aggregate(
             self._sources(self._settings.jobs.max_offsets_per_trigger),
             {job.stream: job.views for job in self._jobs},
+            folds,
         )
         client = client_config(self._settings, self._bootstrap)
         tallies = {
@@ -201,10 +204,11 @@ class Run:
                 self._settings.fresh_ledger(job.stream.name),
                 job.stream,
                 job.views,
-                None,
+                folds[job.stream],
                 ProcessedTopic(job.stream, client, "aggregate"),
                 self._settings.jobs,
                 store=NoStore(),
+                now=None if self._once else _wall_clock,
             )
             for job in self._jobs
         }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import reduce
+from typing import Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from headwater.contracts.base import Kind, Stream
 from headwater.counting import MARK, OWN, brought
+from headwater.folds import Fold
 from headwater.quality import POSITION, checked, rejected_columns, valid
 from headwater.views import View
 
@@ -57,13 +59,17 @@ def _spelled(stream: Stream) -> list[Column]:
     ]
 
 
-def aggregate(messages: Mapping[Stream, DataFrame], views: Mapping[Stream, Sequence[View]]) -> DataFrame:
+def aggregate(
+    messages: Mapping[Stream, DataFrame],
+    views: Mapping[Stream, Sequence[View]],
+    folds: Mapping[Stream, Fold[Any] | None],
+) -> DataFrame:
     """Each stream's messages -> what its valid records bring, side by side in one table: ``stream``, what every row has
     (:data:`headwater.counting.OWN`), and each stream's own columns as ``<stream>/<column>``, null in the others' rows.
     """
     parts = []
     for stream, source in messages.items():
-        rows = brought(valid(checked(source, stream)), views[stream], None)
+        rows = brought(valid(checked(source, stream)), views[stream], folds[stream])
         named = [F.col(f"`{n}`").alias(n if n in OWN else f"{stream.name}{MARK}{n}") for n in rows.columns]
         parts.append(rows.select(F.lit(stream.name).alias("stream"), *named))
     return reduce(lambda some, more: some.unionByName(more, allowMissingColumns=True), parts)

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from headwater.contracts.base import Stream, Table
 from headwater.counting import change, sheet_of, steps, without
-from headwater.folds import Fold, FoldBook, Kept
+from headwater.folds import Fold, FoldBook, Stored
 from headwater.ledger import Ledger, moment
 from headwater.money import money, rounded
 from headwater.processed import Publisher
@@ -45,6 +45,9 @@ class NoStore:
 
     def correct(self, table: Table, rows: list[Row], gone: list[Row], since: datetime | None) -> None: ...
     def replace(self, table: Table, date: str, rows: list[Row]) -> None: ...
+
+
+DAY_US = 86_400_000_000
 
 
 class Tally:
@@ -105,21 +108,27 @@ class Tally:
 
     # -- the clock
 
-    def elapse(self) -> None:
-        """Ends what ends by the clock.
-
-        Windows go by event time, which moves on with the wall clock while the input is silent; keys go by the wall
-        clock. Without one (``--once``) both go by the greatest event time, and what is open stays open.
+    def end_windows(self) -> None:
+        """Windows end by event time, which moves on with the wall clock while the input is silent; without a wall
+        clock (``--once``) by the greatest event time alone.
         """
-        clock = self.ledger.counters().get("clock")
-        if clock is None:
+        if (clock := self.ledger.counters().get("clock")) is None:
             return
-        now = self._now() if self._now else None
-        silence = now - self._heard if now is not None else 0
+        silence = self._now() - self._heard if self._now else 0
+        watermark = clock + silence - self._settings.watermark_seconds * 1_000_000
         with self.ledger.transaction():
-            self.ledger.close_windows(clock + silence - self._settings.watermark_seconds * 1_000_000)
+            self.ledger.close_windows(watermark)
             if self._book:
-                self._book.elapse(clock if now is None else now)
+                self._book.close_windows(watermark)
+
+    def end_keys(self) -> None:
+        """What ends by silence ends by the wall clock; without one by the greatest event time, and what is open then
+        stays open.
+        """
+        if self._book is None or (clock := self.ledger.counters().get("clock")) is None:
+            return
+        with self.ledger.transaction():
+            self._book.elapse(self._now() if self._now else clock)
 
     # -- publishing
 
@@ -134,9 +143,9 @@ class Tally:
                 self.ledger.published(sheet_of(view), rows)
         self._retire_windows()
         if self._book:
-            while kept := self._book.unpublished(PUBLISHED_AT_ONCE):
-                self._publish_keys(self._book, kept)
-            self._retire_keys(self._book)
+            while changed := self._book.unpublished(PUBLISHED_AT_ONCE):
+                self._publish_stored(self._book, changed)
+            self._retire_stored(self._book)
 
     def _publish_rows(self, view: View, rows: list[Row]) -> None:
         shown = [(row, published_row(view, row)) for row in rows]
@@ -156,33 +165,35 @@ class Tally:
             held = self.ledger.select(sheet_of(view), "date = ?", (date,))
             self._store.replace(view.table, date, [published_row(view, row) for row in held])
 
-    def _publish_keys(self, book: FoldBook[Any], kept: list[Kept[Any]]) -> None:
-        tables, horizon = book.fold.tables, self._horizon()
-        rows = {key.number: book.rows(key) for key in kept}
-        bits = {
-            n: sum(1 << i for i, table in enumerate(tables) if table.name in by_table) for n, by_table in rows.items()
-        }
+    def _publish_stored(self, book: FoldBook[Any], changed: list[Stored]) -> None:
         with self.ledger.transaction():  # before a sink has them, so that none is forgotten after a kill
-            book.showing(bits.items())
-        since = min((key.shown_since for key in kept if key.shown_since is not None), default=None)
-        for i, table in enumerate(tables):
-            stand = [(key, rows[key.number][table.name]) for key in kept if table.name in rows[key.number]]
-            gone = [
-                {table.key[0]: key.key} for key in kept if table.name not in rows[key.number] and key.shown & (1 << i)
-            ]
-            if stand or gone:
-                earliest = moment(since) if since is not None else None
-                self._store.correct(table, [row for _, row in stand], gone, earliest)
-            for key, row in stand:
-                if key.last < horizon:
-                    self._publisher.forget(table, row)
-                else:
-                    self._publisher.correct(table, row, as_of=moment(key.as_of))
-            for row in gone:
-                self._publisher.forget(table, row)
+            book.showing(changed)
+        # What never stood anywhere need not be taken away.
+        seen = [stored for stored in changed if not stored.is_gone or stored.shown is not None]
+        for table in {stored.table.name: stored.table for stored in seen}.values():
+            self._correct(table, [stored for stored in seen if stored.table.name == table.name])
+        if (daily := book.fold.daily_csv) is not None:
+            days = {stored.time // DAY_US * DAY_US for stored in changed if stored.table.name == daily.name}
+            for day in sorted(days):
+                self._store.replace(daily, f"{moment(day):%Y-%m-%d}", book.between(daily, day, day + DAY_US))
+        horizon = self._horizon()
+        for stored in seen:
+            if stored.is_gone or stored.time < horizon:
+                self._publisher.forget(stored.table, stored.row)
+            else:
+                self._publisher.correct(stored.table, stored.row, as_of=moment(stored.as_of))
         self._publisher.flush()
         with self.ledger.transaction():
-            book.published(list(bits.items()), horizon)
+            book.published(changed, horizon)
+
+    def _correct(self, table: Table, changed: list[Stored]) -> None:
+        since = min(min(stored.time, stored.time if stored.shown is None else stored.shown) for stored in changed)
+        self._store.correct(
+            table,
+            [stored.row for stored in changed if not stored.is_gone],
+            [stored.row for stored in changed if stored.is_gone],
+            moment(since) if table.time else None,
+        )
 
     def _horizon(self) -> int:
         """What ended before this is no longer kept in the processed topic."""
@@ -200,14 +211,13 @@ class Tally:
                     self._publisher.flush()
                     self.ledger.retire(sheet, self._horizon())
 
-    def _retire_keys(self, book: FoldBook[Any]) -> None:
+    def _retire_stored(self, book: FoldBook[Any]) -> None:
         while old := book.retired(self._horizon(), PUBLISHED_AT_ONCE):
-            for key in old:
-                for table, row in book.rows(key).items():
-                    self._publisher.forget(self._stream.table(table), row)
+            for stored in old:
+                self._publisher.forget(stored.table, stored.row)
             self._publisher.flush()
             with self.ledger.transaction():
-                book.retire([key.number for key in old])
+                book.retire(old)
 
 
 def published_row(view: View, row: Row) -> Row:

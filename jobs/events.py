@@ -9,7 +9,7 @@ Run it with ``spark-submit jobs/events.py [--once] [--queries live,aggregate,arc
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
 
 import orjson
 from pyspark.sql import Column
@@ -17,10 +17,9 @@ from pyspark.sql import functions as F
 
 from headwater.contracts.events import ADD, EVENTS, PURCHASE, REMOVE, VIEW
 from headwater.contracts.sessions import Event, Patience, Visit
-from headwater.folds import Fold
+from headwater.folds import Fold, Out, Values
 from headwater.jobs import StreamJob, main
-from headwater.ledger import moment
-from headwater.money import MONEY_UNITS, money
+from headwater.money import MONEY_UNITS
 from headwater.settings import Settings
 from headwater.views import Expression, View
 
@@ -73,35 +72,43 @@ VIEWS = (
 )
 
 
-def rows(session_id: str, visit: Visit, is_silent: bool) -> dict[str, dict[str, Any]]:
-    """A visit's rows in the tables; ``is_silent``: its basket counts as left behind since its last event."""
+def rows(session_id: str, visit: Visit, silences: int) -> Iterator[Out]:
+    """A visit's rows in the tables; after a silence its basket counts as left behind since its last event."""
     session = {
         "session_id": session_id,
-        "first_event": moment(visit.first),
-        "last_event": moment(visit.last),
+        "first_event": visit.first,
+        "last_event": visit.last,
         "events": visit.events,
         "step": visit.step,
         "seconds_to_convert": None if visit.convert_us is None else visit.convert_us / 1_000_000,
         "basket_units": visit.units,
-        "basket_value": money(visit.value),
-        "revenue": money(visit.revenue),
+        "basket_value": visit.value,
+        "revenue": visit.revenue,
     }
-    left = visit.leaving() if is_silent else visit.left
-    if left is None:
-        return {"sessions": session}
-    abandoned = {
-        "session_id": session_id,
-        "since": moment(left.since),
-        "basket_units": left.units,
-        "basket_value": money(left.value),
-        "withdrawn_at": None if left.withdrawn_at is None else moment(left.withdrawn_at),
-    }
-    return {"sessions": session, "abandoned": abandoned}
+    yield "sessions", session
+    if left := visit.leaving() if silences else visit.left:
+        abandoned = {
+            "session_id": session_id,
+            "since": left.since,
+            "basket_units": left.units,
+            "basket_value": left.value,
+            "withdrawn_at": left.withdrawn_at,
+        }
+        yield "abandoned", abandoned
 
 
 def visits(settings: Settings) -> Fold[Visit]:
     """``sessions`` and ``abandoned``: each visit, event by event."""
     patience = Patience.of_minutes(settings.events.funnel_minutes, settings.events.abandoned_minutes)
+
+    def step(visit: Visit, _: str, at: int, values: Values) -> tuple[Out, ...]:
+        visit.take(Event(at, *values), patience)
+        return ()
+
+    def due(visit: Visit) -> tuple[int, ...]:
+        at = visit.silent_at(patience)
+        return () if at is None else (at,)
+
     return Fold(
         name="visits",
         key=lambda: F.col("session_id"),
@@ -112,12 +119,12 @@ def visits(settings: Settings) -> Fold[Visit]:
             "price": lambda: (F.col("price") * MONEY_UNITS).cast("BIGINT"),
         },
         tables=(EVENTS.table("sessions"), EVENTS.table("abandoned")),
-        version=f"1 {patience}",
+        version=f"2 {patience}",
         start=Visit,
-        step=lambda visit, at, values: visit.take(Event(at, *values), patience),
+        step=step,
         dump=orjson.dumps,
         load=Visit.load,
-        due=lambda visit: visit.silent_at(patience),
+        due=due,
         rows=rows,
     )
 

@@ -61,7 +61,8 @@ class ReplayError(HeadwaterError):
 class Format:
     """A recorded format: how its header is told from others, and how a row becomes records.
 
-    `convert` gets a row's cells by column (a short row has fewer) and the file's path, and gives its records:
+    `matches` may raise ReplayError where a header contradicts itself; the file's name is put before its message.
+    `convert` gets a row's cells by column (empty where the row is short) and the file's path, and gives its records:
     times it could read as aware datetimes, money as text, everything it could not read as it is written. An
     `event_id` it does not set is made of the file's content hash and the row's number.
     """
@@ -225,7 +226,7 @@ def _read(path: Path, digest: str, encoding: str, form: Format) -> Iterator[Reco
     with _rows(path, encoding) as rows:
         header = _header(path, rows)
         for row_number, row in enumerate(rows, start=1):
-            cells = dict(zip(header, row, strict=False))
+            cells = dict(itertools.zip_longest(header, row[: len(header)], fillvalue=""))
             for nth, record in enumerate(form.convert(cells, path), start=1):
                 if len(row) > len(header):
                     record["surplus_cells"] = row[len(header) :]
@@ -307,9 +308,12 @@ def _header(path: Path, rows: Iterator[list[str]]) -> list[str]:
 
 
 def _format_of(path: Path, header: list[str], formats: Sequence[Format]) -> Format:
-    for form in formats:
-        if form.matches(header):
-            return form
+    try:
+        for form in formats:
+            if form.matches(header):
+                return form
+    except ReplayError as error:
+        raise ReplayError(f"{path}: {error}") from error
     known = "".join(f"\n  {f.name}: {f.columns}" for f in formats)
     found = ", ".join(header)
     raise ReplayError(f"{path}: no known format has these columns: {found[:400]}\nknown formats:{known}")

@@ -33,6 +33,7 @@ from producers.trucks_driving import (
     planned,
     rush_at,
 )
+from producers.trucks_replay import CAPMETRO, VEHICLES
 from producers.trucks_roads import SITES, path
 
 REPEATED_SHARE = 0.004
@@ -250,7 +251,7 @@ def _drawn(rng: Random, leg: Leg) -> Opening:
     return Opening(*between, None, standing_min=rng.uniform(*STANDING_MIN))
 
 
-PRODUCER = StreamProducer(stream=TRUCKS, simulate=simulate)
+PRODUCER = StreamProducer(stream=TRUCKS, simulate=simulate, formats=(CAPMETRO, VEHICLES))
 
 if __name__ == "__main__":
     run_main(lambda: run(PRODUCER))

@@ -74,10 +74,12 @@ class SqlSettings(Section):
 
 
 class DashboardSettings(Section):
-    """Where the dashboard listens."""
+    """Where the dashboard listens, and how its maps are drawn."""
 
     host: str = "127.0.0.1"
     port: Port = 8050
+    coast_seconds: float = Field(default=3, ge=0)
+    tiles: str = Field(default="", pattern=r"^(https?://\S+)?$")
 
 
 class OpenSkySettings(Section):

@@ -4,10 +4,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import pytest
-
 from headwater.contracts.events import EVENTS
-from tests.notebooks import execute, has_outputs, write_tables
+from tests.notebooks import Notebook
 
 START = datetime(2019, 10, 1, 8, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -123,43 +121,32 @@ REJECTED = [
 ]
 
 
-@pytest.fixture
-def run_notebook(tmp_path, monkeypatch):
-    """Execute the notebook on the tables given; gives each code cell's outputs as text, by the cell's id."""
-
-    def run(**tables: list[dict[str, Any]]) -> dict[str, str]:
-        monkeypatch.setenv("HEADWATER_HOME", str(tmp_path))
-        write_tables(tmp_path, EVENTS, **tables)
-        return execute("events.ipynb", tmp_path)
-
-    return run
-
-
-EMPTY = (
-    "no data yet",
-    "nobody has bought yet",
-    "nothing was bought yet",
-    "no session of two events yet",
-    "no basket was left behind",
-    "none was rejected",
-    "none was wrong",
+NOTEBOOK = Notebook(
+    EVENTS,
+    charts=frozenset(
+        {
+            "minute",
+            "funnel",
+            "categories",
+            "convert",
+            "visits",
+            "left-values",
+            "left-time",
+            "products",
+            "reasons",
+            "flags",
+        }
+    ),
+    empty=(
+        "no data yet",
+        "nobody has bought yet",
+        "nothing was bought yet",
+        "no session of two events yet",
+        "no basket was left behind",
+        "none was rejected",
+        "none was wrong",
+    ),
 )
-CHARTS = {
-    "minute",
-    "funnel",
-    "categories",
-    "convert",
-    "visits",
-    "left-values",
-    "left-time",
-    "products",
-    "reasons",
-    "flags",
-}
-
-
-def empty_charts(outputs: dict[str, str]) -> set[str]:
-    return {cell for cell in CHARTS if any(text in outputs[cell] for text in EMPTY)}
 
 
 def cells_of(output: str, row: str) -> list[str]:
@@ -169,8 +156,9 @@ def cells_of(output: str, row: str) -> list[str]:
     return line.removeprefix(row).rstrip("', ").split()
 
 
-def test_it_draws_what_the_tables_hold(run_notebook):
-    outputs = run_notebook(
+def test_it_draws_what_the_tables_hold(tmp_path):
+    outputs = NOTEBOOK.run(
+        tmp_path,
         records=RECORDS,
         rejected=REJECTED,
         sessions=SESSIONS,
@@ -180,7 +168,7 @@ def test_it_draws_what_the_tables_hold(run_notebook):
         per_window=[],
     )
 
-    assert empty_charts(outputs) == set()
+    assert NOTEBOOK.empty_charts(outputs) == set()
     for table in ("records", "sessions", "by_product"):
         assert cells_of(outputs["check"], table) == ["7", "25.5000"]
     assert cells_of(outputs["events"], "sessions that purchased") == ["1"]
@@ -194,14 +182,9 @@ def test_it_draws_what_the_tables_hold(run_notebook):
     assert "missing:session_id" in outputs["reasons"]
 
 
-def test_it_is_friendly_before_there_is_any_data(run_notebook):
-    outputs = run_notebook()
-
-    assert empty_charts(outputs) == CHARTS
-
-
-def test_it_copes_with_tables_that_hold_only_views_and_what_was_rejected(run_notebook):
-    outputs = run_notebook(
+def test_it_copes_with_tables_that_hold_only_views_and_what_was_rejected(tmp_path):
+    outputs = NOTEBOOK.run(
+        tmp_path,
         records=[event(0, "productview", "looks", "1", None)],
         rejected=REJECTED,
         sessions=[session("looks", 0, 0, 1, 1)],
@@ -210,8 +193,4 @@ def test_it_copes_with_tables_that_hold_only_views_and_what_was_rejected(run_not
         per_minute=[],
     )
 
-    assert empty_charts(outputs) == CHARTS - {"funnel", "categories", "reasons"}
-
-
-def test_it_is_committed_without_outputs():
-    assert not has_outputs("events.ipynb")
+    assert NOTEBOOK.empty_charts(outputs) == NOTEBOOK.charts - {"funnel", "categories", "reasons"}

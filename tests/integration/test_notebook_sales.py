@@ -4,10 +4,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import pytest
-
 from headwater.contracts.sales import SALES
-from tests.notebooks import execute, has_outputs, write_tables
+from tests.notebooks import Notebook
 
 START = datetime(2010, 12, 1, 8, 26, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -71,28 +69,16 @@ COUNTRIES = [
 ]
 
 
-@pytest.fixture
-def run_notebook(tmp_path, monkeypatch):
-    """Execute the notebook on the tables given; gives each code cell's outputs as text, by the cell's id."""
-
-    def run(**tables: list[dict[str, Any]]) -> dict[str, str]:
-        monkeypatch.setenv("HEADWATER_HOME", str(tmp_path))
-        write_tables(tmp_path, SALES, **tables)
-        return execute("sales.ipynb", tmp_path)
-
-    return run
+NOTEBOOK = Notebook(
+    SALES,
+    charts=frozenset({"minute", "top", "countries", "basket", "returns", "price", "rhythm", "reasons", "flags"}),
+    empty=("no data yet", "none came back", "none was rejected", "none was wrong"),
+)
 
 
-EMPTY = ("no data yet", "none came back", "none was rejected", "none was wrong")
-CHARTS = {"minute", "top", "countries", "basket", "returns", "price", "rhythm", "reasons", "flags"}
-
-
-def empty_charts(outputs: dict[str, str]) -> set[str]:
-    return {cell for cell in CHARTS if any(text in outputs[cell] for text in EMPTY)}
-
-
-def test_it_draws_what_the_tables_hold(run_notebook):
-    outputs = run_notebook(
+def test_it_draws_what_the_tables_hold(tmp_path):
+    outputs = NOTEBOOK.run(
+        tmp_path,
         records=RECORDS,
         rejected=REJECTED,
         totals=TOTALS,
@@ -102,22 +88,12 @@ def test_it_draws_what_the_tables_hold(run_notebook):
     )
 
     assert "records 518.8000   totals 518.8000   difference 0.0000" in outputs["check"]
-    assert empty_charts(outputs) == set()
+    assert NOTEBOOK.empty_charts(outputs) == set()
     assert "missing:product" in outputs["reasons"]
     assert "1 of 3 lines sold are free of charge" in outputs["free"]
 
 
-def test_it_is_friendly_before_there_is_any_data(run_notebook):
-    outputs = run_notebook()
+def test_it_copes_with_tables_that_hold_only_what_was_rejected(tmp_path):
+    outputs = NOTEBOOK.run(tmp_path, records=[], rejected=REJECTED)
 
-    assert empty_charts(outputs) == CHARTS
-
-
-def test_it_copes_with_tables_that_hold_only_what_was_rejected(run_notebook):
-    outputs = run_notebook(records=[], rejected=REJECTED)
-
-    assert empty_charts(outputs) == CHARTS - {"reasons"}
-
-
-def test_it_is_committed_without_outputs():
-    assert not has_outputs("sales.ipynb")
+    assert NOTEBOOK.empty_charts(outputs) == NOTEBOOK.charts - {"reasons"}

@@ -10,6 +10,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from urllib.parse import urlsplit
 
 import structlog
 import uvicorn
@@ -20,9 +21,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboards import api, docs_page, push
 from dashboards.feed import Feed
+from dashboards.fleet import FleetTracker
 from dashboards.hub import Hub
 from dashboards.mailmap import route as mailmap
-from dashboards.pages import events, home, sales, sales_graph
+from dashboards.maps import files as map_files
+from dashboards.pages import events, home, sales, sales_graph, trucks, trucks_routes
 from dashboards.raw import RawReader
 from dashboards.shell import BEAT, INDEX, SCHEME_SCRIPT, shell
 from dashboards.state import Tracker
@@ -32,6 +35,7 @@ from headwater.broker import find_broker
 from headwater.contracts import STREAMS
 from headwater.contracts.events import EVENTS
 from headwater.contracts.sessions import Patience
+from headwater.contracts.trucks import TRUCKS
 from headwater.errors import HeadwaterError, run_main
 from headwater.kafka import client_config
 from headwater.settings import Settings, load_settings
@@ -49,13 +53,15 @@ class DashboardError(HeadwaterError):
 class SecurityHeaders:
     """A strict policy: nothing but this server's own files, and inline scripts only by their hash.
 
+    Where the settings name a map's tiles, their host may be asked for them, and no other.
     An answer that has a policy of its own keeps it.
     The hashes are taken anew for each answer: Dash adds an inline script with the first page it serves.
     """
 
-    def __init__(self, app: ASGIApp, hashes: Callable[[], list[str]]) -> None:
+    def __init__(self, app: ASGIApp, hashes: Callable[[], list[str]], tiles: str = "") -> None:
         self.app = app
         self._hashes = hashes
+        self._tiles = f" {tiles}" if tiles else ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -76,7 +82,8 @@ class SecurityHeaders:
         scripts = " ".join(["'self'", *self._hashes()])
         return (
             f"default-src 'self'; script-src {scripts}; style-src 'self' 'unsafe-inline'; "
-            "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; worker-src 'self'; "
+            f"img-src 'self' data:{self._tiles}; font-src 'self' data:; connect-src 'self'{self._tiles}; "
+            "worker-src 'self'; "
             "object-src 'none'; base-uri 'self'; frame-ancestors 'self'"
         )
 
@@ -101,6 +108,8 @@ def build(settings: Settings, hub: Hub, raw: RawReader, feed: Feed | None = None
     )  # fmt: skip
     server.include_router(api.routes(STREAMS, settings, hub, raw))
     server.include_router(mailmap.routes(settings, hub))
+    server.include_router(map_files.routes())
+    trucks_routes.add_routes(server, settings, hub)
     docs_page.add_docs(server)
     app = Dash(
         __name__,
@@ -119,13 +128,15 @@ def build(settings: Settings, hub: Hub, raw: RawReader, feed: Feed | None = None
         events.PATH: events.register(app),
         sales.PATH: sales.register(app),
         sales_graph.PATH: sales_graph.register(app),
+        trucks.PATH: trucks.register(app, settings),
     }
     app.layout = shell(STREAMS)
     for store in ("page", "beat"):
         ignored = Output("ignored", "data", allow_duplicate=True)
         clientside(app, store, [ignored], [Input(store, "data")], prevent_initial_call="initial_duplicate")
     push.register(app, hub, push.Sessions(), pages, always=(BEAT,))
-    server.add_middleware(SecurityHeaders, hashes=lambda: _script_hashes(app))
+    tiles = settings.dashboard.tiles
+    server.add_middleware(SecurityHeaders, hashes=lambda: _script_hashes(app), tiles=_origin(tiles) if tiles else "")
     return server
 
 
@@ -133,7 +144,12 @@ def trackers(settings: Settings) -> dict[str, Tracker]:
     """What is worked out in memory, by stream."""
     minutes = settings.events
     patience = Patience.of_minutes(minutes.funnel_minutes, minutes.abandoned_minutes)
-    return {EVENTS.name: VisitTracker(patience)}
+    return {EVENTS.name: VisitTracker(patience), TRUCKS.name: FleetTracker(settings.trucks.moving_kmh)}
+
+
+def _origin(template: str) -> str:
+    parts = urlsplit(template)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _script_hashes(app: Dash) -> list[str]:

@@ -57,6 +57,7 @@
       page: (path) => {
         tell({ path, paused: false, filters: {} });
         markLinks();
+        document.dispatchEvent(new CustomEvent("headwater:page", { detail: path }));
         return window.dash_clientside.no_update;
       },
       control: (value, id) => {

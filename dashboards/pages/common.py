@@ -53,11 +53,16 @@ def head(prefix: str) -> list[Any]:
 
 
 def callbacks(app: Dash, stream: str) -> None:
-    """Pause, period, and the drawer that opens on a click on a row of `<stream>-live` or `<stream>-rejected`."""
+    """Pause, period, and the drawer."""
     button = [Output(f"{stream}-pause", "children"), Output(f"{stream}-pause", "variant")]
     clientside(app, "pause", button, [Input(f"{stream}-pause", "n_clicks")])
     minutes = [Input(f"{stream}-minutes", "value"), Input(f"{stream}-minutes", "id")]
     clientside(app, "control", [Output(f"{stream}-minutes", "name")], minutes)
+    drawer_callback(app, stream)
+
+
+def drawer_callback(app: Dash, stream: str) -> None:
+    """The drawer opens on a click on a row of `<stream>-live` or `<stream>-rejected`."""
     detail = [Output(f"{stream}-detail", "opened")]
     detail += [Output(f"{stream}-detail-{part}", "children") for part in ("raw", "record", "where")]
     clicks = [Input(f"{stream}-live", "cellClicked"), Input(f"{stream}-rejected", "cellClicked")]

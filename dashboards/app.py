@@ -108,8 +108,8 @@ def build(settings: Settings, hub: Hub, raw: RawReader, feed: Feed | None = None
     )  # fmt: skip
     server.include_router(api.routes(STREAMS, settings, hub, raw))
     server.include_router(mailmap.routes(settings, hub))
-    server.include_router(map_files.routes())
     trucks_routes.add_routes(server, settings, hub)
+    server.include_router(map_files.routes())
     docs_page.add_docs(server)
     app = Dash(
         __name__,

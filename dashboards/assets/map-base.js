@@ -103,7 +103,7 @@ void main() { paint = vec4(${color.map((part) => (part / 255).toFixed(4)).join("
   };
 
   HM.Base = class {
-    constructor(parent, words, { onView, onDrawn }) {
+    constructor(parent, words, { onView }) {
       this.words = words;
       this.theme = "light";
       this.areas = [];
@@ -116,8 +116,10 @@ void main() { paint = vec4(${color.map((part) => (part / 255).toFixed(4)).join("
         controller: { dragRotate: false, touchRotate: false, keyboard: true, inertia: 250, scrollZoom: { speed: 0.01 } },
         viewState: { longitude: 0, latitude: 0, zoom: 1 },
         pickingRadius: 0,
-        onViewStateChange: ({ viewState }) => onView(viewState),
-        onAfterRender: onDrawn,
+        // It also says so when it has merely been resized, and then what it was made with.
+        onViewStateChange: ({ viewState, interactionState }) => {
+          if (Object.values(interactionState ?? {}).some(Boolean)) onView(viewState);
+        },
         onError: (error) => console.error(error), // eslint-disable-line no-console
         getCursor: ({ isDragging }) => (isDragging ? "grabbing" : "inherit"),
         layers: [],

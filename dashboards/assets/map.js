@@ -60,7 +60,7 @@
       this.frame = requestAnimationFrame(this.tick);
       HM.towns(options.files["towns.json"]).then((towns) => { this.towns = towns; this.changed = true; }).catch(() => {});
       return HM.load(options.files).then(() => {
-        this.base ??= new HM.Base(this.ground, this.words, { onView: (view) => this.moved(view), onDrawn: () => {} });
+        this.base ??= new HM.Base(this.ground, this.words, { onView: (view) => this.moved(view) });
         this.base.wake();
         this.restyle();
       });

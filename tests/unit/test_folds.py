@@ -138,7 +138,8 @@ def book_of(made: Fold[State] | None = None) -> FoldBook[State]:
 
 
 def taken(book: FoldBook[State], records: list[Record], gone: list[Record] = []) -> None:  # noqa: B006
-    for signed in ([(*r, 1) for r in records], [(*r, -1) for r in gone]):
+    rows: list[list[tuple[Any, ...]]] = [[(*r, 1) for r in records], [(*r, -1) for r in gone]]
+    for signed in rows:
         columns = {name: [row[i] for row in signed] for i, name in enumerate(["key", "at", "position", "text", "sign"])}
         book.take(
             pa.table({**columns, "place": columns["position"], "as_of": [1_000 + at for at in columns["position"]]})

@@ -87,7 +87,7 @@ OPENINGS = (
     Opening("noorderlaan", "tradeport", 40, until_speeding_s=45),
     Opening("waalhaven", "maasvlakte", -3.5),  # soon at its customer
     Opening("tradeport", "waalhaven", None, standing_min=2),  # soon leaves its depot
-    Opening("logport", "niehl", -11),  # soon on the bridge that it must not pass
+    Opening("logport", "niehl", -9),  # soon on the bridge that it must not pass
     Opening("dortmund harbour", "schiphol", 80, until_silence_s=150),
     Opening("waalhaven", "vossenberg", None, standing_min=14),
     Opening("ghent harbour", "brucargo", 30),
@@ -232,7 +232,7 @@ def _truck(run_id: str, number: int, driver: str) -> Truck:
         leg=leg,
         legs=1,
         at_the_wheel_s=rng.uniform(0, 3 * HOUR_S),
-        today_s=rng.uniform(3 * HOUR_S, 6 * HOUR_S),
+        today_s=rng.uniform(0, 6 * HOUR_S),
         range_m=rng.uniform(0.3, 1) * RANGE_M[1],
         until_speeding_s=speeding_s if opening.until_speeding_s is None else opening.until_speeding_s,
         until_silence_s=silence_s if opening.until_silence_s is None else opening.until_silence_s,

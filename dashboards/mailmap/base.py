@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -18,7 +18,7 @@ from dashboards.maps.files import LAND, packed
 
 MERCATOR_LATITUDE = 85.05
 UNITS = 1e4
-MOST_TOWNS = 400
+MOST_TOWNS = 250
 
 
 class Box(NamedTuple):
@@ -46,6 +46,14 @@ class Box(NamedTuple):
         )
 
 
+class Town(NamedTuple):
+    """Where a town is, in degrees."""
+
+    name: str
+    longitude: float
+    latitude: float
+
+
 def land(box: Box) -> Json:
     """Land and borders as GeoJSON."""
     whole, borders = _outlines()
@@ -57,20 +65,21 @@ def land(box: Box) -> Json:
     )
 
 
-def towns(box: Box) -> list[tuple[str, float, float]]:
-    """Name, longitude and latitude of the most populous, the largest first."""
-    inside = [
-        (name, longitude, latitude)
-        for name, longitude, latitude, _ in _towns()
-        if box.west <= longitude <= box.east and box.south <= latitude <= box.north
+def towns(box: Box, near: Box) -> list[Town]:
+    """The most populous towns of a box, and those of a smaller one within it; the largest first."""
+    chosen = {*_inside(box)[:MOST_TOWNS], *_inside(near)[:MOST_TOWNS]}
+    return [town for town in _inside(box) if town in chosen]
+
+
+def _inside(box: Box) -> list[Town]:
+    return [
+        town for town in _towns() if box.west <= town.longitude <= box.east and box.south <= town.latitude <= box.north
     ]
-    return inside[:MOST_TOWNS]
 
 
 @cache
-def _towns() -> list[Any]:
-    found: list[Any] = orjson.loads(gzip.decompress(packed("towns.json")))
-    return found
+def _towns() -> list[Town]:
+    return [Town(*row[:3]) for row in orjson.loads(gzip.decompress(packed("towns.json")))]
 
 
 @cache

@@ -33,6 +33,8 @@ OWN_STYLES = (HERE / "fleet.css").read_text(encoding="utf-8")
 
 AROUND_DEGREES = 10.0
 """At least so much land is drawn on every side of what is shown."""
+NEAR_DEGREES = 0.5
+"""So close by, smaller towns are named too."""
 CLOSEST_ZOOM = 13
 WORLD = Box(-180.0, -60.0, 180.0, base.MERCATOR_LATITUDE)
 
@@ -51,7 +53,7 @@ def document(trucks: Sequence[LatestFix], fences: Sequence[Geofence], made_at: d
         _trucks([truck for truck in trucks if truck.state == state], state).add_to(fleet)
     folium.LayerControl(collapsed=False).add_to(fleet)
     fleet.fit_bounds([(shown.south, shown.west), (shown.north, shown.east)], padding=(40, 40), max_zoom=CLOSEST_ZOOM)
-    _Labels(_labels(around, fences)).add_to(fleet)
+    _Labels(_labels(around, shown.grown(NEAR_DEGREES), fences)).add_to(fleet)
     return _page(fleet, trucks, made_at)
 
 
@@ -139,11 +141,11 @@ def _truck(truck: LatestFix) -> Json:
     return feature({"type": "Point", "coordinates": [truck.longitude, truck.latitude]}, properties)
 
 
-def _labels(around: Box, fences: Sequence[Geofence]) -> list[tuple[str, float, float, str]]:
+def _labels(around: Box, near: Box, fences: Sequence[Geofence]) -> list[tuple[str, float, float, str]]:
     areas = [(fence.name, fence.geometry.representative_point()) for fence in fences]
     return [
         *((name, place.x, place.y, "area") for name, place in areas),
-        *((*town, "town") for town in base.towns(around)),
+        *((*town, "town") for town in base.towns(around, near)),
     ]
 
 

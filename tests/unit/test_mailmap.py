@@ -145,9 +145,11 @@ def test_land_and_towns_around_the_fleet() -> None:
     assert not land.intersects(shapely.Point(3.0, 53.5))  # the North Sea
     assert shapely.box(*low_countries).covers(land)
     assert borders.distance(shapely.Point(6.02, 50.75)) < 0.1  # where three countries meet
-    names = [name for name, _, _ in base.towns(low_countries)]
+    names = [town.name for town in base.towns(low_countries, Box(5.5, 50.9, 5.8, 51.1))]
     assert {"Amsterdam", "Brussels"} <= set(names[:10])
     assert "Berlin" not in names
+    assert "Maasmechelen" in names  # 37,000 people, and close by
+    assert "Maasmechelen" not in [town.name for town in base.towns(low_countries, low_countries)]
     assert base.land(Box(-40.0, 30.0, -35.0, 35.0))["features"] == []  # the Atlantic
 
 

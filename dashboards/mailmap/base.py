@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
+from math import ceil, floor
 from typing import NamedTuple
 
 import numpy as np
 import orjson
 import shapely
 from numpy.typing import NDArray
-from shapely import Geometry
 
 from dashboards.geojson import Json, collection, feature
 from dashboards.maps.files import LAND, packed
@@ -19,6 +19,10 @@ from dashboards.maps.files import LAND, packed
 MERCATOR_LATITUDE = 85.05
 UNITS = 1e4
 MOST_TOWNS = 250
+FINENESS = 4_000
+"""Parts of the box's width; what is smaller is left out of an outline."""
+
+Places = NDArray[np.float64]
 
 
 class Box(NamedTuple):
@@ -36,13 +40,13 @@ class Box(NamedTuple):
         return cls(min(longitudes), min(latitudes), max(longitudes), max(latitudes))
 
     def grown(self, least: float) -> Box:
-        """On every side by its own size, and by no less than some degrees."""
+        """On every side by its own size, and by no less than some degrees; to whole ones."""
         wide, high = max(self.east - self.west, least), max(self.north - self.south, least)
         return Box(
-            max(self.west - wide, -180.0),
-            max(self.south - high, -MERCATOR_LATITUDE),
-            min(self.east + wide, 180.0),
-            min(self.north + high, MERCATOR_LATITUDE),
+            max(floor(self.west - wide), -180.0),
+            max(floor(self.south - high), -MERCATOR_LATITUDE),
+            min(ceil(self.east + wide), 180.0),
+            min(ceil(self.north + high), MERCATOR_LATITUDE),
         )
 
 
@@ -54,15 +58,30 @@ class Town(NamedTuple):
     latitude: float
 
 
+@lru_cache(maxsize=8)
 def land(box: Box) -> Json:
-    """Land and borders as GeoJSON."""
-    whole, borders = _outlines()
-    parts = {"land": shapely.clip_by_rect(whole, *box), "border": shapely.clip_by_rect(borders, *box)}
+    """Land and borders as GeoJSON, as fine as a screen shows them: where a fleet stays, the box does too."""
+    places, triangles, borders = _outlines()
+    tolerance = (box.east - box.west) / FINENESS
+    parts = {
+        "land": shapely.union_all(shapely.polygons(_within(places[triangles], box))),
+        "border": shapely.line_merge(shapely.MultiLineString(list(_within(places[borders], box)))),
+    }
+    clipped = {kind: shapely.simplify(shapely.clip_by_rect(part, *box), tolerance) for kind, part in parts.items()}
     return collection(
         feature(orjson.loads(shapely.to_geojson(part)), {"kind": kind})
-        for kind, part in parts.items()
+        for kind, part in clipped.items()
         if not part.is_empty
     )
+
+
+def _within(shapes: Places, box: Box) -> Places:
+    """Those of some triangles or lines whose bounds meet a box."""
+    least, greatest = shapes.min(axis=1), shapes.max(axis=1)
+    west, south = least.T
+    east, north = greatest.T
+    found: Places = shapes[(west < box.east) & (east > box.west) & (south < box.north) & (north > box.south)]
+    return found
 
 
 def towns(box: Box, near: Box) -> list[Town]:
@@ -83,17 +102,14 @@ def _towns() -> list[Town]:
 
 
 @cache
-def _outlines() -> tuple[Geometry, Geometry]:
-    """All the land and all borders, from the file that the fleet's page draws (`dashboards.maps.make_land`)."""
+def _outlines() -> tuple[Places, NDArray[np.int32], NDArray[np.int32]]:
+    """Places, and triangles of land and borders by their numbers, from what `dashboards.maps.make_land` wrote."""
     numbers = np.frombuffer(gzip.decompress(LAND.read_bytes()), dtype="<i4")
     (vertices, triangles, borders, _), numbers = numbers[:4], numbers[4:]
-    longitudes, latitudes, corners, ends, _ = np.split(
-        numbers, np.cumsum([vertices, vertices, 3 * triangles, 2 * borders])
-    )
+    runs = np.cumsum([vertices, vertices, 3 * triangles, 2 * borders])
+    longitudes, latitudes, corners, ends, _ = np.split(numbers, runs)
     places = np.column_stack([np.cumsum(longitudes), np.cumsum(latitudes)]) / UNITS
-    surface = shapely.coverage_union_all(shapely.polygons(places[_rows(corners, 3)[:, [0, 1, 2, 0]]]))
-    lines = shapely.line_merge(shapely.MultiLineString(list(places[_rows(ends, 2)])))
-    return surface, lines
+    return places, _rows(corners, 3), _rows(ends, 2)
 
 
 def _rows(differences: NDArray[np.int32], width: int) -> NDArray[np.int32]:

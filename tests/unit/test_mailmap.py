@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import pytest
 import shapely
 from fastapi.testclient import TestClient
 from playwright.sync_api import Browser
@@ -130,12 +129,12 @@ def test_areas_are_drawn_with_their_names() -> None:
     assert "<b>& more" not in html
 
 
-@pytest.mark.parametrize("fences", [(YARD,), ()])
-def test_without_a_truck_the_map_says_so(fences: tuple[Geofence, ...]) -> None:
-    html = document(fences=fences)
+def test_without_a_truck_the_map_says_so_and_shows_the_areas() -> None:
+    html = document()
     assert "No truck has sent a position yet." in Parsed(html).text
+    assert [found["properties"]["name"] for found in features(html) if "name" in found["properties"]] == [YARD.name]
     assert not [found for found in features(html) if found["geometry"]["type"] == "Point"]
-    assert "No truck" not in document(truck(0), fences=fences)
+    assert "No truck" not in document(truck(0))
 
 
 def test_land_and_towns_around_the_fleet() -> None:
@@ -155,7 +154,7 @@ def test_land_and_towns_around_the_fleet() -> None:
 
 def test_a_box_grows_by_its_size_and_stays_on_the_map() -> None:
     assert Box.around([(4.0, 51.0), (6.0, 50.0)]) == (4.0, 50.0, 6.0, 51.0)
-    assert Box(4.0, 50.0, 6.0, 51.0).grown(1.5) == (2.0, 48.5, 8.0, 52.5)
+    assert Box(4.25, 50.0, 6.25, 51.0).grown(1.5) == (2.0, 48.0, 9.0, 53.0)
     assert Box(-170.0, -80.0, 170.0, 80.0).grown(1.0) == (-180.0, -85.05, 180.0, 85.05)
 
 

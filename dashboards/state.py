@@ -19,6 +19,7 @@ import orjson
 import structlog
 
 from headwater.contracts import Stream
+from headwater.processed import own_kind
 from headwater.topics import STATUS_TOPIC
 
 log = structlog.get_logger(__name__)
@@ -341,7 +342,7 @@ class StreamState:
             table.drop(key)
             return
         row = _parse(message)
-        if row is None or not table.put(key, row):
+        if row is None or not table.put(key, own_kind(row)):
             return
         as_of = seconds_of(row.get("as_of"))
         if message.history:

@@ -25,6 +25,26 @@ class PublishError(HeadwaterError):
     """Kafka did not take a row; the ledger still holds it as unpublished."""
 
 
+OWN_KIND = "row_kind"
+"""Every value's ``kind`` is its table's name; a column ``kind`` of the table itself goes by this name."""
+
+
+def spelled(table: Table, row: dict[str, Any]) -> dict[str, Any]:
+    """A row as the topic spells it: JSON's types, and which table it is of."""
+    model: BaseModel = table.row(**row)
+    value = model.model_dump(mode="json")
+    if "kind" in value:
+        value[OWN_KIND] = value["kind"]
+    return {**value, "kind": table.name}
+
+
+def own_kind(value: dict[str, Any]) -> dict[str, Any]:
+    """A value of the topic as its table's row has it."""
+    if OWN_KIND in value:
+        value["kind"] = value.pop(OWN_KIND)
+    return value
+
+
 class ProcessedTopic:
     """Writes rows to a stream's processed topic. ``flush`` returns when Kafka has them all."""
 
@@ -37,15 +57,7 @@ class ProcessedTopic:
         self._failed: KafkaError | None = None
 
     def correct(self, table: Table, row: dict[str, Any], as_of: datetime) -> None:
-        model: BaseModel = table.row(**row)
-        now = datetime.now(UTC)
-        value = {
-            "kind": table.name,
-            "updated_at": now,
-            "as_of": as_of,
-            "source": self._source,
-            **model.model_dump(mode="json"),
-        }
+        value = {"updated_at": datetime.now(UTC), "as_of": as_of, "source": self._source, **spelled(table, row)}
         self._send(table, row, orjson.dumps(value, option=orjson.OPT_UTC_Z))
 
     def forget(self, table: Table, row: dict[str, Any]) -> None:

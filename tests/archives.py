@@ -21,6 +21,7 @@ from headwater.contracts.base import Stream, Table
 from headwater.folds import FoldBook
 from headwater.jobs import StreamJob
 from headwater.ledger import Ledger
+from headwater.processed import own_kind, spelled
 from headwater.settings import Settings
 
 ARRIVED = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -68,8 +69,7 @@ class Processed:
     _waiting: list[tuple[str, dict[str, Any] | None]] = field(default_factory=list)
 
     def correct(self, table: Table, row: dict[str, Any], as_of: datetime) -> None:
-        value = table.row(**row).model_dump(mode="json")
-        self._waiting.append((f"{table.name}:{table.id_of(row)}", {"kind": table.name, **value}))
+        self._waiting.append((f"{table.name}:{table.id_of(row)}", spelled(table, row)))
 
     def forget(self, table: Table, row: dict[str, Any]) -> None:
         self._waiting.append((f"{table.name}:{table.id_of(row)}", None))
@@ -82,7 +82,8 @@ class Processed:
         self._waiting.clear()
 
     def of(self, kind: str) -> dict[str, dict[str, Any]]:
-        return {key: value for key, value in self.rows.items() if value and value["kind"] == kind}
+        """The rows of a table as readers take them."""
+        return {key: own_kind(dict(value)) for key, value in self.rows.items() if value and value["kind"] == kind}
 
 
 @dataclass

@@ -48,9 +48,9 @@ def chord_km(a: pd.DataFrame, b: pd.DataFrame) -> Any:
     return 2 * RADIUS_KM * np.arcsin(np.clip(np.linalg.norm(xyz(a) - xyz(b), axis=0) / 2, 0, 1))
 
 
-def fixes_of(records: Iterable[dict[str, Any]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def fixes_of(records: Sequence[dict[str, Any]]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows of ``records`` -> each event once in the trucks' order; and the fixes that count, with their steps."""
-    frame = pd.DataFrame(list(records))
+    frame = pd.DataFrame(records)
     frame = frame.sort_values(["partition", "offset"]).drop_duplicates("event_id")
     frame = frame.sort_values(["truck_id", "event_time", "partition", "offset"]).reset_index(drop=True)
     frame["speed_kmh"] = frame["speed_kmh"].astype(float)
@@ -71,8 +71,9 @@ def expected_tables(
     records: Iterable[dict[str, Any]], clock: datetime | None = None, boxes: Sequence[Box] = ()
 ) -> dict[str, Rows]:
     """Every table by its key; at a time, or (None) at the greatest event time."""
+    records = list(records)
     frame, fixes = fixes_of(records)
-    now = pd.Timestamp(clock or frame["event_time"].max())
+    now = pd.Timestamp(clock or max(row["event_time"] for row in records))  # repeats move the clock as well
     tables: dict[str, Rows] = {"latest": {}, "trips": {}, "stops": {}, "alerts": {}, "per_minute": _minutes(fixes)}
     for truck, own in ((str(truck), own) for truck, own in fixes.groupby("truck_id")):
         newest, last = frame[frame["truck_id"] == truck].iloc[-1], own.iloc[-1]

@@ -102,7 +102,7 @@ OPENINGS = (
 class Fleet:
     """The simulation's whole state; with the clock's readings it decides every record.
 
-    `turns` counts looks at a truck; `held` are fixes that go out later, by when; `rush` is today's, by the minute.
+    `turns` counts looks at a truck; `held` are fixes that go out later, by when; `rush` is that of the last minute.
     """
 
     run_id: str

@@ -32,6 +32,7 @@ BREAK_S = 45 * MINUTE_S
 BREAK_DUE_S = 4 * HOUR_S
 """Leaves half an hour to find a service area."""
 BREAK_ON_ARRIVAL_S = 3.5 * HOUR_S
+"""At a site the break is taken early rather than on the next leg's first kilometres."""
 DAY_AT_THE_WHEEL_S = 9 * HOUR_S
 DAILY_REST_S = 9 * HOUR_S
 """The reduced one: articles 4 and 8."""
@@ -63,7 +64,8 @@ NIGHT, DAY, WEEKEND = 0.05, 0.35, 0.5
 PEAKS = ((8.0, 1.0, 0.6), (17.0, 1.3, 0.65))
 """Hour, width in hours, height."""
 
-BAYS_KM_RAMP = 1_200.0
+BAY_RAMP_M = 1_200.0
+"""Over the last of its way a truck turns off to its own bay, so that not all stand on one spot."""
 GPS_DRIFT_DEG = 3e-5
 """Standard deviation, about 3 m."""
 GPS_MEMORY_S = 60.0
@@ -125,8 +127,7 @@ class Truck:
         way, i = self.leg.path, self.segment
         share = (self.along_m - way.along_m[i]) / (way.along_m[i + 1] - way.along_m[i])
         (latitude, longitude), (to_latitude, to_longitude) = way.points[i], way.points[i + 1]
-        # Towards a site a truck leaves the common way for its own bay.
-        aside = max(0.0, 1 - min(self.along_m, way.length_m - self.along_m) / BAYS_KM_RAMP)
+        aside = max(0.0, 1 - min(self.along_m, way.length_m - self.along_m) / BAY_RAMP_M)
         return (
             latitude + (to_latitude - latitude) * share + self.bay[0] * aside + self.drift[0],
             longitude + (to_longitude - longitude) * share + self.bay[1] * aside + self.drift[1],

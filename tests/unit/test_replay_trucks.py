@@ -119,7 +119,8 @@ FIX = {"truck_id": "7", "latitude": 52.5, "longitude": 13.4, "event_time": NOON}
         ("id,time,lat,lon,Speed (km/h)", "7,2026-05-04T12:00:00Z,52.5,13.4,72.5", {"speed_kmh": 72.5}),
         ("id,time,lat,lon,speed_kph", "7,2026-05-04T12:00:00Z,52.5,13.4,1e1", {"speed_kmh": 10.0}),
         ("id,time,lat,lon,mph", "7,2026-05-04T12:00:00Z,52.5,13.4,50", {"speed_kmh": 80.4672}),
-        ("id,time,lat,lon,speed_mps", "7,2026-05-04T12:00:00Z,52.5,13.4,7.59968", {"speed_kmh": 27.358848}),  # as floats a hair more
+        # As floats it is a hair more.
+        ("id,time,lat,lon,speed_mps", "7,2026-05-04T12:00:00Z,52.5,13.4,7.59968", {"speed_kmh": 27.358848}),
         ("id,time,lat,lon,speed_knots", "7,2026-05-04T12:00:00Z,52.5,13.4,10", {"speed_kmh": 18.52}),
         ("id,time,lat,lon,speed_kn", "7,2026-05-04T12:00:00Z,52.5,13.4,fast", {"speed_kmh": "fast"}),
         (

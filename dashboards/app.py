@@ -106,10 +106,10 @@ def build(settings: Settings, hub: Hub, raw: RawReader, feed: Feed | None = None
         title="Headwater", version="1", lifespan=lifespan, docs_url=None, redoc_url=None,
         description="Live streams: rows of every table, the latest records, and the suite's health.",
     )  # fmt: skip
-    server.include_router(api.routes(STREAMS, settings, hub, raw))
-    server.include_router(mailmap.routes(settings, hub))
     trucks_routes.add_routes(server, settings, hub)
     server.include_router(map_files.routes())
+    server.include_router(api.routes(STREAMS, settings, hub, raw))
+    server.include_router(mailmap.routes(settings, hub))
     docs_page.add_docs(server)
     app = Dash(
         __name__,

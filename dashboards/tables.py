@@ -89,6 +89,17 @@ def _wanted(page: Page) -> ds.Expression | None:
     return reduce(and_, terms) if terms else None
 
 
+def batches(
+    path: Path, columns: tuple[str, ...], time_column: str, since: datetime, until: datetime
+) -> Iterator[pa.RecordBatch]:
+    """Some columns of all rows within two times, a piece after the other; none where there is no table yet."""
+    try:
+        dataset = DeltaTable(str(path)).to_pyarrow_dataset()
+    except TableNotFoundError:
+        return
+    yield from dataset.to_batches(columns=list(columns), filter=_between(time_column, since, until))
+
+
 def _between(column: str, since: datetime | None, until: datetime | None) -> ds.Expression | None:
     """From `since`, up to and not including `until`."""
     expression: ds.Expression | None = None

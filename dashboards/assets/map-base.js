@@ -2,7 +2,7 @@
 (() => {
   "use strict";
   const HM = (window.HeadwaterMap = window.HeadwaterMap || {});
-  const RAD = Math.PI / 180, TILE = 512, EDGE = 85.0511, EARTH_M = 40075016.686;
+  const RAD = Math.PI / 180, TILE = 512, EDGE = 85.0511, EARTH_M = 40075016.686, CREDIT_PX = 260;
   const STEPS = [30, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01];
   const MOST_PATH_POINTS = 6000; // deck's paths are beautiful and dear: beyond it trails are plain lines
 
@@ -269,6 +269,7 @@ void main() { paint = vec4(${color.map((part) => (part / 255).toFixed(4)).join("
         context.moveTo(x, 0);
         context.lineTo(x, view.height);
         const turned = line - 360 * Math.round(line / 360);
+        if (x > view.width - CREDIT_PX) continue; // who made the map stands there
         context.fillText(`${Math.abs(turned).toFixed(digits)}°${turned < 0 ? "W" : turned > 0 ? "E" : ""}`, x + 3, view.height - 4);
       }
       for (let line = Math.ceil(south / step) * step; line <= north; line += step) {

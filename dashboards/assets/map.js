@@ -4,7 +4,7 @@
   "use strict";
   const HM = (window.HeadwaterMap = window.HeadwaterMap || {});
   const MIN_ZOOM = 1, MAX_ZOOM = 18, STILL_PX = 0.25, CLICK_PX = 6, REACH_PX = 16, FLY_SECONDS = 0.5, LOOK_SECONDS = 2;
-  const MOST_LABELS = 120, LABELS_FROM_ZOOM = 8;
+  const MOST_LABELS = 120, FEW_LABELS = 25, LABELS_FROM_ZOOM = 8;
   const GLIDE = { least: 0.25, most: 2, share: 0.5 };
   const EARTH_KM = 40075.016686; // round the equator: the width of the mercator world
   const RAD = Math.PI / 180;
@@ -232,13 +232,15 @@
 
     zoomBy(steps) { this.flyTo({ x: this.view.x, y: this.view.y, zoom: Math.min(Math.max(this.view.zoom + steps, MIN_ZOOM), MAX_ZOOM) }); }
 
-    fit(rows = this.rows.filter((row) => row?.shown), fly = true) {
-      const places = rows.map((row) => this.markers.place(row.number, this.now()));
+    /* Everything that is shown, or mercator places as given. */
+    fit(places = this.rows.filter((row) => row?.shown).map((row) => this.markers.place(row.number, this.now())), fly = true) {
       if (!places.length) return;
       // Round the date line: measured from the first.
-      const xs = places.map(([x]) => { const d = x - places[0][0]; return places[0][0] + d - Math.round(d); });
-      const ys = places.map(([, y]) => y);
-      const [west, east, north, south] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+      let [[west, north]] = places, east = west, south = north;
+      for (const [x, y] of places) {
+        const turned = x - Math.round(x - places[0][0]);
+        [west, east, north, south] = [Math.min(west, turned), Math.max(east, turned), Math.min(north, y), Math.max(south, y)];
+      }
       const room = { width: Math.max(this.view.width - 120, 80), height: Math.max(this.view.height - 140, 80) };
       const world = Math.min(room.width / Math.max(east - west, 1e-6), room.height / Math.max(south - north, 1e-6));
       const target = { x: (west + east) / 2, y: (north + south) / 2, zoom: Math.min(Math.max(Math.log2(world / 512), MIN_ZOOM), 14) };
@@ -341,9 +343,8 @@
       };
       const strong = [this.selected, this.hovered].map((id) => this.row(id)).filter((row) => row?.shown);
       for (const row of strong) draw(row, true);
-      if (view.zoom < LABELS_FROM_ZOOM) return;
       const near = this.rows.filter((row) => row?.shown && this.isVisible(row, now));
-      if (near.length <= MOST_LABELS) for (const row of near) if (!strong.includes(row)) draw(row, false);
+      if (near.length <= (view.zoom < LABELS_FROM_ZOOM ? FEW_LABELS : MOST_LABELS)) for (const row of near) if (!strong.includes(row)) draw(row, false);
     }
 
     isVisible(row, now) {

@@ -76,7 +76,8 @@
       this.closed = true;
       this.socket?.close();
       this.list.close();
-      this.replay?.close();
+      this.replay?.player?.close();
+      document.body.classList.remove("hm-replaying");
       clearTimeout(this.saving);
       window.removeEventListener("hashchange", this.leave);
       for (const element of this.built) element.remove();
@@ -121,6 +122,7 @@
       this.note = make("div", { className: "hm-note", hidden: true, role: "status" });
       this.built = [bar, legend, this.note];
       this.map.stage.append(...this.built);
+      this.buildReplay();
       this.stageKeys = (event) => this.key(event);
       container.onkeydown = this.stageKeys;
       this.buildList(document.getElementById("trucks-list"));
@@ -304,6 +306,8 @@
       this.trailed = performance.now();
       const most = this.config.most_trail;
       const of = this.trail === "none" ? [] : this.trail === "all" ? this.map.rows : [this.map.row(this.map.selected)];
+      const player = this.replay?.player;
+      if (player) for (const row of of) if (row) row.trail = player.trail(row.number);
       this.map.setTrails(of.filter((row) => row?.shown && row.trail.length > 1).map((row) => {
         if (row.trail.length > most) row.trail.splice(0, row.trail.length - most);
         const chosen = row.id === this.map.selected;
@@ -331,12 +335,23 @@
         this.map.fit(undefined, false);
         if (this.trail !== "none") this.loadTrails();
       }
+      if (this.loadAfter) {
+        this.loadAfter = false;
+        this.relist();
+        this.loadTrails();
+      }
       this.news = true;
     }
 
     ticked() {
-      const now = performance.now();
+      const now = performance.now(), player = this.replay?.player;
+      if (player) {
+        player.tick();
+        this.news = player.playing;
+        if (player.playing || this.player.textContent === "❚❚") this.replayed();
+      }
       if (now - (this.listed ?? 0) > LIST_MS) {
+        if (player) for (const row of this.map.rows) player.judge(row);
         this.relist();
         this.showPanel();
         this.showNote();
@@ -349,7 +364,7 @@
 
     showNote() {
       const nobody = !this.map.rows.some((row) => row?.time !== undefined);
-      const text = this.replay?.note ?? (nobody ? (this.connected ? "No truck has sent a fix yet. make run-producers STREAMS=trucks sends some."
+      const text = this.replay ? "" : (nobody ? (this.connected ? "No truck has sent a fix yet. make run-producers STREAMS=trucks sends some."
         : "Waiting for the dashboard …") : this.connected ? "" : "The positions' connection is lost; trying again.");
       this.note.hidden = !text;
       put(this.note, text);
@@ -375,7 +390,7 @@
       if (this.states.size) words.set("state", [...this.states].join(","));
       if (this.sort !== "name") words.set("sort", this.sort);
       if (this.trail !== "selected") words.set("trail", this.trail);
-      const hash = `#${words}`;
+      const hash = `#${words.toString().replaceAll("%2C", ",")}`;
       if (hash !== location.hash) history.replaceState(history.state, "", `${location.pathname}${location.search}${hash}`);
     }
 
@@ -396,7 +411,118 @@
       return placed;
     }
 
-    openReplay() {}
+    // --- replay ---
+
+    buildReplay() {
+      const button = (text, label, act) => make("button", { type: "button", className: "hm-button", textContent: text, title: label, aria: { label }, onclick: act });
+      const choice = (label, options, value, act) => {
+        const found = make("select", { className: "hm-select", aria: { label }, title: label, onchange: act },
+          ...options.map(([option, text]) => make("option", { value: option, textContent: text })));
+        found.value = value;
+        return found;
+      };
+      const moment = (label) => make("input", { type: "datetime-local", step: 1, className: "hm-input", hidden: true, aria: { label }, title: label });
+      this.span = choice("Span", [["3600", "Last hour"], ["today", "Today (UTC)"], ["86400", "Last 24 h"], ["custom", "From, to (UTC)"]], "3600",
+        () => this.chooseSpan());
+      this.from = moment("From (UTC)");
+      this.to = moment("To (UTC)");
+      this.load = button("Load", "Load this span", () => this.loadReplay());
+      this.load.hidden = true;
+      this.player = button("▶", "Play or pause", () => this.play(!this.replay?.player?.playing));
+      this.slider = make("input", { type: "range", className: "hm-slider", min: 0, max: 1, step: 1, value: 0, aria: { label: "Time" },
+        oninput: () => { this.replay?.player?.seek(this.replay.player.begin + Number(this.slider.value)); this.replayed(); } });
+      this.moment = make("output", { className: "hw-number hm-moment" });
+      this.pace = choice("Speed", [1, 5, 10, 30, 60, 120, 300].map((times) => [String(times), `${times}×`]), "30",
+        () => { if (this.replay?.player) this.replay.player.speed = Number(this.pace.value); });
+      this.about = make("div", { className: "hw-muted hm-about", role: "status" });
+      this.replayBar = make("div", { className: "hm-panel hm-replay", hidden: true, role: "group", aria: { label: "Replay" } },
+        make("div", { className: "hm-replay-row" }, make("strong", { className: "hm-recorded", textContent: "REPLAY, not live" }), this.span, this.from, this.to, this.load,
+          button("Back to live", "End the replay", () => this.closeReplay())),
+        make("div", { className: "hm-replay-row" }, this.player, this.slider, this.moment, this.pace), this.about);
+      this.built.push(this.replayBar);
+      this.map.stage.append(this.replayBar);
+    }
+
+    openReplay() {
+      if (this.replay) { this.closeReplay(); return; }
+      this.replay = { words: new Map(this.map.rows.map((row) => [row?.id, row?.words])) };
+      this.socket.close();
+      this.map.following = false;
+      this.map.lost = null;
+      document.body.classList.add("hm-replaying");
+      this.replayBar.hidden = false;
+      this.replayButton.setAttribute("aria-pressed", "true");
+      this.chooseSpan();
+    }
+
+    chooseSpan() {
+      const custom = this.span.value === "custom", now = Date.now();
+      for (const element of [this.from, this.to, this.load]) element.hidden = !custom;
+      if (!custom) { this.loadReplay(); return; }
+      const text = (ms) => new Date(ms).toISOString().slice(0, 19);
+      this.from.value ||= text(now - 3600000);
+      this.to.value ||= text(now);
+    }
+
+    async loadReplay() {
+      const now = Date.now(), midnight = now - (now % 86400000);
+      const begins = { today: midnight, custom: Date.parse(`${this.from.value}Z`) }[this.span.value] ?? now - 1000 * Number(this.span.value);
+      const ends = this.span.value === "custom" ? Date.parse(`${this.to.value}Z`) : now;
+      const asked = (this.replay.asked = {});
+      this.replay.player?.play(false);
+      if (!(ends > begins)) { put(this.about, "The end must be after the beginning."); return; }
+      put(this.about, "Loading …");
+      try {
+        const span = new URLSearchParams({ since: new Date(begins).toISOString(), until: new Date(ends).toISOString() });
+        const answer = await fetch(`${this.config.replay}?${span}`);
+        if (!answer.ok) throw new Error(`the dashboard answered ${answer.status}`);
+        const data = HM.decodeReplay(await answer.arrayBuffer());
+        if (this.replay?.asked !== asked) return;
+        const { offline_seconds: offline, pause_seconds: pause, moving_kmh: moving } = this.config;
+        this.replay.player = new HM.Replay(this.map, data, { offline, pause, moving, words: (id) => this.replay.words.get(id) });
+        this.replay.player.speed = Number(this.pace.value);
+        this.slider.max = Math.max(Math.ceil(this.replay.player.end - this.replay.player.begin), 1);
+        put(this.about, this.tell(data));
+        this.refilter();
+        this.play(data.count > 0);
+        this.map.fit(this.replay.player.places());
+      } catch (error) {
+        if (this.replay?.asked === asked) put(this.about, `Cannot load: ${error.message}`);
+      }
+    }
+
+    tell(data) {
+      if (!data.count) return "Nothing was recorded in this span. The archive writes every half minute.";
+      const many = (number) => number.toLocaleString("en");
+      const thinned = data.step_s ? ` Thinned: one fix a truck in ${data.step_s} s, of ${many(data.recorded)} recorded.` : "";
+      return `${many(data.trucks.length)} trucks, ${many(data.count)} fixes.${thinned}`;
+    }
+
+    play(on) {
+      this.replay?.player?.play(on);
+      this.replayed();
+    }
+
+    replayed() {
+      const player = this.replay?.player;
+      if (!player) return;
+      put(this.player, player.playing ? "❚❚" : "▶");
+      this.slider.value = player.at - player.begin;
+      put(this.moment, `${day(player.at * 1000)} ${clock(player.at * 1000)} UTC`);
+      this.slider.setAttribute("aria-valuetext", this.moment.textContent);
+    }
+
+    closeReplay() {
+      this.replay?.player?.close();
+      this.replay = null;
+      this.map.clear();
+      document.body.classList.remove("hm-replaying");
+      this.replayBar.hidden = true;
+      this.replayButton.setAttribute("aria-pressed", "false");
+      this.drawTrails();
+      this.connect();
+      this.loadAfter = true;
+    }
   }
 
   let current = null;

@@ -62,5 +62,5 @@ def speed(fixes: Iterable[Fix], limit_kmh: float, theme: Theme) -> go.Figure:
         figure.add_hline(limit_kmh, line={"color": theme.second, "width": 1, "dash": "dash"})
     styled(figure, theme, showlegend=False)
     figure.update_yaxes(rangemode="tozero", nticks=4, title_text="km/h")
-    figure.update_xaxes(showgrid=False, nticks=4, hoverformat="%Y-%m-%d %H:%M:%S UTC")
+    figure.update_xaxes(showgrid=False, nticks=4, tickformat="%H:%M:%S", hoverformat="%Y-%m-%d %H:%M:%S UTC")
     return figure

@@ -1,9 +1,9 @@
 """Makes `land.bin.gz`, the land and the borders that every map is drawn on, from Natural Earth. Run once, by hand.
 
     npm pack world-atlas@2.0.2 && tar xzf world-atlas-2.0.2.tgz
-    python -m dashboards.maps.make_land package/countries-50m.json dashboards/maps/land.bin.gz
+    python -m dashboards.maps.make_land package/countries-10m.json dashboards/maps/land.bin.gz
 
-Source: Natural Earth 1:50m (https://www.naturalearthdata.com, public domain) as TopoJSON by npm `world-atlas` 2.0.2.
+Source: Natural Earth 1:10m (https://www.naturalearthdata.com, public domain) as TopoJSON by npm `world-atlas` 2.0.2.
 
 The file is packed by gzip at rest, since that is how it is served; within, little endian, int32 throughout: how many
 vertices, triangles, border and coast segments there are; the vertices' longitudes, then their latitudes, in 1e-4
@@ -34,14 +34,21 @@ Point = tuple[float, float]
 Ring = list[Point]
 
 UNITS = 1e4
+TOLERANCE_DEG = 0.01
+LEAST_CORNERS = 4
 MERCATOR_LATITUDE = 85.0511
 WORLD = box(-180, -MERCATOR_LATITUDE, 180, MERCATOR_LATITUDE)
 
 
 def arcs_of(topology: dict[str, Any]) -> list[Array]:
-    """Every arc as an array of longitude and latitude."""
+    """Every arc as an array of longitude and latitude, with no more corners than a map of a province needs.
+
+    Each by itself, so that neighbours still share their border.
+    """
     scale, shift = (np.array(topology["transform"][name]) for name in ("scale", "translate"))
-    return [np.cumsum(np.array(arc), axis=0) * scale + shift for arc in topology["arcs"]]
+    exact = (np.cumsum(np.array(arc), axis=0) * scale + shift for arc in topology["arcs"])
+    lines = shapely.simplify([shapely.LineString(arc) for arc in exact], TOLERANCE_DEG, preserve_topology=False)
+    return [shapely.get_coordinates(line) for line in lines]
 
 
 def numbers_in(geometry: dict[str, Any]) -> Iterator[list[int]]:
@@ -92,7 +99,9 @@ def polygons_of(geometry: dict[str, Any], arcs: list[Array]) -> Iterator[Polygon
     """The land, valid and cut."""
     for polygon in geometry["arcs"]:
         outer, *holes = (unrolled(ring_of(numbers, arcs)) for numbers in polygon)
-        made = shapely.make_valid(Polygon(outer, holes))
+        if len(outer) < LEAST_CORNERS:  # an islet of which nothing is left
+            continue
+        made = shapely.make_valid(Polygon(outer, [hole for hole in holes if len(hole) >= LEAST_CORNERS]))
         for part in shapely.get_parts(made):
             if isinstance(part, Polygon | MultiPolygon):
                 yield from cut(part)

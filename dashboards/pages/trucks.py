@@ -19,7 +19,7 @@ from dashboards.figures import trucks as figures
 from dashboards.figures.theme import theme_of
 from dashboards.fleet import Fix, FleetTracker, alarming, fleet_of
 from dashboards.grid import grid, number, words
-from dashboards.pages import common
+from dashboards.pages import common, trucks_replay
 from dashboards.push import Part, View
 from dashboards.shell import aria, card, graph, page, title
 from dashboards.state import Row, Snapshot
@@ -34,7 +34,6 @@ ONE = "fix"
 SOCKET = f"{maps.PREFIX}/trucks"
 TRAILS = f"{maps.PREFIX}/trucks/trails"
 AREAS = f"{maps.PREFIX}/trucks/areas"
-REPLAY = "/api/v1/trucks/replay"
 LIVE_ROWS = 30
 ALERT_ROWS = 60
 LAST_FIXES = 8
@@ -78,7 +77,7 @@ def parts(settings: Settings) -> tuple[Part, ...]:
         Part("trucks-alerts", "children", alerts, every=0.5, key=_alerts_key),
         Part("trucks-alerts-open", "children", open_alerts, every=0.5, key=_alerts_key),
         Part("trucks-activity", "figure", activity, every=2.0, key=partial(common.version, STREAM, "per_minute")),
-        Part("trucks-detail", "children", detail, every=0.5),
+        Part("trucks-about", "children", detail, every=0.5),
         Part("trucks-speed", "figure", partial(speed, settings.trucks.overspeed_kmh), every=2.0),
         Part("trucks-live", "rowData", live_rows, every=0.5),
     )
@@ -146,7 +145,7 @@ def map_config(settings: Settings) -> dict[str, Any]:
         "socket": SOCKET,
         "trails": TRAILS,
         "areas": AREAS,
-        "replay": REPLAY,
+        "replay": trucks_replay.PATH,
         "tiles": settings.dashboard.tiles,
         "credit": CREDIT,
         "coast_seconds": settings.dashboard.coast_seconds,
@@ -163,7 +162,7 @@ def panel() -> Any:
         [
             html.Div(id="trucks-now"),
             html.Div(
-                [html.Div(id="trucks-detail"), graph("trucks-speed", 150, "Speed over time")], className="hm-live-only"
+                [html.Div(id="trucks-about"), graph("trucks-speed", 150, "Speed over time")], className="hm-live-only"
             ),
         ],
         id="trucks-panel",

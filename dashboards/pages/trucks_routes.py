@@ -13,6 +13,7 @@ from shapely.geometry import mapping
 from dashboards.fleet import KEEP_FIXES, FleetSource, FleetTracker
 from dashboards.hub import Hub
 from dashboards.maps.live import add_socket
+from dashboards.pages import trucks_replay
 from dashboards.pages.trucks import AREAS, SOCKET, TRAILS
 from headwater.contracts.trucks import TRUCKS
 from headwater.errors import SettingsError
@@ -27,7 +28,7 @@ MOST_POINTS = 60_000
 
 def add_routes(server: FastAPI, settings: Settings, hub: Hub) -> None:
     """All of them. Before Dash's catch-all, which comes with the lifespan."""
-    router = APIRouter(include_in_schema=False)
+    router, shown = APIRouter(include_in_schema=False), APIRouter()
     areas = orjson.dumps(_areas(settings))
 
     @router.get(AREAS)
@@ -38,7 +39,9 @@ def add_routes(server: FastAPI, settings: Settings, hub: Hub) -> None:
     async def trails(truck_id: Annotated[str, Query()] = "") -> Response:
         return Response(orjson.dumps(_trails(hub, truck_id)), media_type="application/json")
 
+    trucks_replay.add_routes(shown, settings)
     server.include_router(router)
+    server.include_router(shown)
     add_socket(server, SOCKET, hub, FleetSource(time.time))
 
 

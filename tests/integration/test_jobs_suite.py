@@ -1,4 +1,4 @@
-"""Two streams in one driver, ``spark-submit jobs/suite.py``: recorded days of two shops, ``kill -9`` in mid-replay."""
+"""Three streams in one driver, ``spark-submit jobs/suite.py``: recorded days, ``kill -9`` in mid-replay."""
 
 import csv
 import gzip
@@ -14,11 +14,14 @@ import orjson
 import pytest
 
 from headwater.contracts import STREAMS
+from headwater.processed import own_kind
+from tests import trucks_reference
 from tests.events_reference import ADD, PURCHASE, REMOVE, VIEW, expected_tables, keyed
 from tests.integration.test_jobs_sales import assert_processed, assert_tables, positions
 from tests.recorded import recorded
 from tests.suite import START_S, Suite
 
+BUS_ROWS = 6_000
 KINDS = {"view": VIEW, "cart": ADD, "remove_from_cart": REMOVE, "purchase": PURCHASE}
 
 
@@ -50,31 +53,57 @@ def events_of(path: Path) -> list[dict[str, Any]]:
     ]
 
 
+def fixes_of(path: Path) -> list[dict[str, Any]]:
+    """The first rows of a day of buses, named as in `records`; a bus lies in one partition, in the file's order."""
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))[:BUS_ROWS]
+    return [
+        {
+            "event_id": str(n),
+            "partition": 0,
+            "offset": n,
+            "event_time": datetime.fromisoformat(row["timestamp"]),
+            "truck_id": row["vehicle_id"],
+            "latitude": float(row["latitude"]),
+            "longitude": float(row["longitude"]),
+            "speed_kmh": float(row["speed"]) * 3.6,
+            "route": row["trip_headsign"] or None,
+            "heading_deg": None,
+            "driver": None,
+        }
+        for n, row in enumerate(rows)
+    ]
+
+
 @pytest.mark.timeout(1200)
 def test_recorded_days_killed_twice_in_mid_replay(suite: Suite) -> None:
     """Then SIGTERM, which ends the job cleanly, and ``--once``, whose clock is the data's own."""
     suite.job = "jobs/suite.py"
     sales_file = recorded("sales/online_retail_2010-12-01.csv.gz")
     events_file = recorded("events/rees46_2019-10-01.csv.gz")
-    sales, events = sales_of(sales_file), events_of(events_file)
-    sent = {"sales": 3108, "events": len(events)}
+    trucks_file = recorded("trucks/capmetro_2016-11-24.csv.gz")
+    sales, events, fixes = sales_of(sales_file), events_of(events_file), fixes_of(trucks_file)
+    sent = {"sales": 3108, "events": len(events), "trucks": len(fixes)}
     revenue = sum((int(row["Quantity"]) * Decimal(row["UnitPrice"]) for row in sales), Decimal(0))
     assert (len(events), revenue) == (5931, Decimal("58635.56"))
 
     points = [random.randrange(1, 1000), random.randrange(1100, 2400)]
     # Small batches: wherever it is killed, it is amid the days.
-    small = {"HEADWATER_JOBS_MAX_OFFSETS_PER_TRIGGER": "800"}
+    small = {"HEADWATER_JOBS_MAX_OFFSETS_PER_TRIGGER": "1200"}
     job = suite.start_job(**small)
     replays = [
-        suite.start(sys.executable, "-m", f"producers.{stream}", "--source", "replay", str(path), "--rate", rate)
-        for stream, path, rate in (("sales", sales_file, "300"), ("events", events_file, "570"))
+        suite.start(sys.executable, "-m", f"producers.{stream}", "--source", "replay", str(path), *options)
+        for stream, path, *options in (
+            ("sales", sales_file, "--rate", "300"),
+            ("events", events_file, "--rate", "570"),
+            ("trucks", trucks_file, "--rate", "570", "--as-recorded", "--count", str(BUS_ROWS)),
+        )
     ]
     try:
         for point in points:
             suite.eventually(lambda point=point: suite.taken("sales") >= point, START_S, job)  # type: ignore[misc]
             suite.kill(job)
-            assert suite.taken("sales") < sent["sales"]
-            assert suite.taken("events") < sent["events"]
+            assert all(suite.taken(stream) < n for stream, n in sent.items())
             job = suite.start_job(**small)
         for replay in replays:
             assert replay.wait(START_S) == 0, suite.log(replay)
@@ -100,9 +129,8 @@ def test_recorded_days_killed_twice_in_mid_replay(suite: Suite) -> None:
         everything = [(p, offset) for p, end in suite.ends(names.raw_topic).items() for offset in range(end)]
         assert len(everything) == n
         assert positions(records + rejected) == sorted(everything)
-        assert (
-            len({row["event_id"] for row in records}) == len(records) == len({"sales": sales, "events": events}[stream])
-        )
+        good = len({"sales": sales, "events": events, "trucks": fixes}[stream])
+        assert len({row["event_id"] for row in records}) == len(records) == good
         assert set(positions(suite.values(names.live_topic))) == set(positions(records))
         assert set(positions(suite.values(names.rejected_topic))) == set(positions(rejected))
 
@@ -110,9 +138,21 @@ def test_recorded_days_killed_twice_in_mid_replay(suite: Suite) -> None:
     assert sum((figures[1] for figures in expected["totals"].values()), Decimal(0)) == revenue
     assert_processed(suite, expected)
 
-    messages = suite.messages(STREAMS["events"].processed_topic)
-    last = {message.key(): message.value() for message in messages}
-    rows = [orjson.loads(value) for value in last.values() if value is not None]
+    rows = processed(suite, "events")
     for name, wanted in expected_tables(events).items():
         assert keyed(name, suite.table(name, "events")) == wanted, name
         assert keyed(name, [row for row in rows if row["kind"] == name]) == wanted, f"processed {name}"
+
+    rows = processed(suite, "trucks")
+    for name, wanted in trucks_reference.expected_tables(fixes).items():
+        for row in wanted.values():
+            row.pop("event_id", None)  # made by the replay
+        trucks_reference.assert_same(name, suite.table(name, "trucks"), wanted)
+        of_table = [own_kind(dict(row)) for row in rows if row["kind"] == name]
+        trucks_reference.assert_same(name, of_table, wanted)
+
+
+def processed(suite: Suite, stream: str) -> list[dict[str, Any]]:
+    """The rows that a processed topic holds in the end."""
+    last = {message.key(): message.value() for message in suite.messages(STREAMS[stream].processed_topic)}
+    return [orjson.loads(value) for value in last.values() if value is not None]

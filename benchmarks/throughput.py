@@ -133,9 +133,10 @@ class Bench:
     def _aggregated(self) -> None:
         job, path = self._job, self._folder / f"fresh-{next(self._runs)}.db"
         publisher = ProcessedTopic(job.stream, client_config(self._settings, self._bootstrap), "aggregate")
-        tally = Tally(path, job.stream, job.views, None, publisher, self._settings.jobs, store=NoStore())
+        fold = job.fresh_fold_of(self._settings)
+        tally = Tally(path, job.stream, job.views, fold, publisher, self._settings.jobs, store=NoStore())
         aggregate = Aggregate({job.stream: tally})
-        rows = queries.aggregate({job.stream: self._source()}, {job.stream: job.views})
+        rows = queries.aggregate({job.stream: self._source()}, {job.stream: job.views}, {job.stream: fold})
         self._run(rows.writeStream.foreachBatch(lambda batch, _: aggregate.take(batch.toArrow())))
         aggregate.close()
 
@@ -144,7 +145,7 @@ class Bench:
         settings = self._settings.model_copy(update={"home": home})
         job = self._job
         publisher = ProcessedTopic(job.stream, client_config(settings, self._bootstrap), "archive")
-        fold = job.fold(settings) if job.fold else None
+        fold = job.fold_of(settings)
         archive = Archive(self._spark, settings, job.stream, job.views, job.daily_csv, publisher, fold)
         self._run(self._source().writeStream.foreachBatch(lambda messages, _: archive.take(messages)))
         archive.close()

@@ -62,6 +62,15 @@ class StreamJob:
     fold: Callable[[Settings], Fold[Any]] | None = None
     """Tables that follow from a key's records in their order."""
 
+    def fold_of(self, settings: Settings) -> Fold[Any] | None:
+        """The fold that the archive keeps."""
+        return self.fold(settings) if self.fold else None
+
+    def fresh_fold_of(self, settings: Settings) -> Fold[Any] | None:
+        """The same where the aggregate keeps it as well."""
+        fold = self.fold_of(settings)
+        return fold if fold and fold.is_fresh else None
+
 
 class JobError(HeadwaterError):
     """A job can't start, or one of its queries ended."""
@@ -191,8 +200,7 @@ class Run:
         return self._start("live", self._to_kafka(out), realTime=checkpoint_interval)
 
     def _aggregate(self) -> StreamingQuery:
-        folds = {job.stream: job.fold(self._settings) if job.fold else None for job in self._jobs}
-        folds = {stream: fold if fold and fold.is_fresh else None for stream, fold in folds.items()}
+        folds = {job.stream: job.fresh_fold_of(self._settings) for job in self._jobs}
         rows = queries.aggregate(
             self._sources(self._settings.jobs.max_offsets_per_trigger),
             {job.stream: job.views for job in self._jobs},
@@ -241,7 +249,7 @@ class Run:
             job.views,
             job.daily_csv,
             ProcessedTopic(job.stream, client_config(self._settings, self._bootstrap), "archive"),
-            job.fold(self._settings) if job.fold else None,
+            job.fold_of(self._settings),
             None if self._once else _wall_clock,
         )
         archive.recover(self._read)

@@ -107,7 +107,7 @@ class Setup:
         if self.archive:
             self.archive.close()
         self.processed.lose_what_waits()
-        job, fold = self.job, self.job.fold(self.settings) if self.job.fold else None
+        job, fold = self.job, self.job.fold_of(self.settings)
         self.archive = Archive(
             self.spark, self.settings, job.stream, job.views, job.daily_csv, self.processed, fold, self.now
         )

@@ -39,6 +39,7 @@ ARROW_TYPES = {
     Kind.BOOLEAN: pa.bool_(),
     Kind.TIME: pa.timestamp("us", "UTC"),
     Kind.TEXTS: pa.list_(pa.string()),
+    Kind.WHOLES: pa.list_(pa.int64()),
 }
 
 

@@ -124,6 +124,9 @@ def _typed(rows: DataFrame, stream: Stream) -> DataFrame:
 
 def _judged(rows: DataFrame, stream: Stream) -> DataFrame:
     """The reasons and flags of each record, its own defaults filled in, and out-of-range options nulled."""
+    if stream.event_seconds:
+        (seconds,) = (field for field in stream.fields if field.name == stream.event_seconds)
+        rows = rows.withColumn("event_time", F.when(_in_range(seconds), F.timestamp_seconds(seconds.name)))
     required = [field for field in stream.fields if field.required]
     optional = [field for field in stream.fields if not field.required]
     future = F.when(F.col("event_time") > F.col("kafka_timestamp") + F.expr(AHEAD_ALLOWED), F.lit("future:event_time"))
@@ -203,6 +206,10 @@ def _cast(field: FieldSpec) -> Column:
         case Kind.BOOLEAN:
             name = _variant(field)
             return F.when(F.schema_of_variant(name) == "BOOLEAN", F.expr(f"try_cast(`{name}` AS BOOLEAN)"))
+        case Kind.WHOLES:
+            name = _variant(field)
+            is_list = F.schema_of_variant(name).isin("ARRAY<BIGINT>", "ARRAY<VOID>")
+            return F.when(is_list, F.expr(f"try_cast(`{name}` AS ARRAY<BIGINT>)"))
         case Kind.TIME:
             moment = F.when(_text(field).rlike(_ISO_8601_WITH_OFFSET), F.upper(_text(field)).try_cast("TIMESTAMP"))
             return F.when(moment >= F.lit(_FIRST_MOMENT).cast("TIMESTAMP"), moment)

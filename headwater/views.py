@@ -26,6 +26,7 @@ SQL_TYPES = {
     Kind.BOOLEAN: "BOOLEAN",
     Kind.TIME: "TIMESTAMP",
     Kind.TEXTS: "ARRAY<STRING>",
+    Kind.WHOLES: "ARRAY<BIGINT>",
 }
 """A contract's kinds as Spark's types."""
 

@@ -8,9 +8,9 @@ import os
 from headwater.contracts import chosen_streams
 from headwater.errors import run_main
 from headwater.jobs import StreamJob, run_jobs
-from jobs import events, sales, trucks
+from jobs import aircraft, events, sales, trucks
 
-JOBS: dict[str, StreamJob] = {job.stream.name: job for job in (events.JOB, sales.JOB, trucks.JOB)}
+JOBS: dict[str, StreamJob] = {job.stream.name: job for job in (aircraft.JOB, events.JOB, sales.JOB, trucks.JOB)}
 
 
 def main() -> int:

@@ -190,6 +190,8 @@ class Stream:
     record: type[Record]
     tables: tuple[Table, ...]
     description: str
+    event_seconds: str | None = None
+    """A required whole field that is the event time, in seconds since 1970; None: ``event_time`` is."""
 
     @property
     def live_topic(self) -> str:

@@ -46,7 +46,7 @@ Values = tuple[Any, ...]
 Row = dict[str, Any]
 
 Out = tuple[str, Row]
-"""A table's name and a row of it; of a roll-up, what the key brings to its ``window_start``."""
+"""A table's name and a row of it; or a part's name and what the key brings to its ``window_start``."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class Rollup:
     """A windowed table over all keys: each brings a part to a window, and a row is made of all its parts."""
 
     table: Table
+    part: str
+    """What the parts are called among the rows that a fold gives; several roll-ups may be made of the same ones."""
     window: str
     """The length, in the words of a view (``1 minute``)."""
     rows: Callable[[Sequence[Row]], Iterable[Row]]
@@ -102,7 +104,7 @@ LAST = Place(FOLLOWING - 1, 0)
 END = Place(FOLLOWING, 0)
 
 Windows = dict[tuple[str, int], int]
-"""Windows of a roll-up (its table's name and the start) that have changed, and what they are as of."""
+"""Windows (a part's name and the start) of which a part has changed, and what they are as of."""
 
 
 @dataclass
@@ -139,7 +141,7 @@ class FoldBook(Generic[S]):
 
     def __init__(self, db: sqlite3.Connection, fold: Fold[S]) -> None:
         self._db, self._fold = db, fold
-        self._rollups = {rollup.table.name: rollup for rollup in fold.rollups}
+        self._part_names = {rollup.part for rollup in fold.rollups}
         self._tables = {table.name: table for table in (*fold.tables, *(r.table for r in fold.rollups))}
         parts = ("log", "states", "notes", "rows", "parts")
         self._log, self._states, self._notes, self._rows, self._parts = (f"{fold.name}_{part}" for part in parts)
@@ -354,7 +356,7 @@ class FoldBook(Generic[S]):
         rows, parts = [], []
         for place, (of, row) in key.out:
             text = orjson.dumps(row)
-            if of in self._rollups:
+            if of in self._part_names:
                 if old_parts.pop((of, row["window_start"]), None) != [*place, text]:
                     parts.append((of, row["window_start"], key.number, *place, text))
             else:
@@ -394,20 +396,22 @@ class FoldBook(Generic[S]):
 
     def _roll_up(self, windows: Windows) -> None:
         """Makes the rows of windows that have changed from all their parts."""
-        for (of, start), as_of in windows.items():
-            rollup = self._rollups[of]
-            parts = self._db.execute(
-                f"SELECT row FROM {self._parts} WHERE of = ? AND time = ? ORDER BY number", (of, start)
+        for (part, start), as_of in windows.items():
+            found = self._db.execute(
+                f"SELECT row FROM {self._parts} WHERE of = ? AND time = ? ORDER BY number", (part, start)
             )
-            found = [orjson.loads(part) for (part,) in parts]
-            end = start + window_length(rollup.window) // MICROSECOND
-            rows = [{"window_start": start, "window_end": end, **row} for row in rollup.rows(found)] if found else []
-            names = [_id(rollup.table, row) for row in rows]
-            held = self._db.execute(f"SELECT id FROM {self._rows} WHERE of = ? AND time = ? AND gone = 0", (of, start))
-            self._remove([(as_of, of, name) for (name,) in held.fetchall() if name not in names])
-            self._put(
-                (of, name, 0, 0, 0, start, orjson.dumps(row), as_of) for name, row in zip(names, rows, strict=True)
-            )
+            parts = [orjson.loads(text) for (text,) in found]
+            for rollup in self._fold.rollups:
+                if rollup.part == part:
+                    self._roll_up_window(rollup, start, parts, as_of)
+
+    def _roll_up_window(self, rollup: Rollup, start: int, parts: Sequence[Row], as_of: int) -> None:
+        of, end = rollup.table.name, start + window_length(rollup.window) // MICROSECOND
+        rows = [{"window_start": start, "window_end": end, **row} for row in rollup.rows(parts)] if parts else []
+        made = {_id(rollup.table, row): orjson.dumps(row) for row in rows}
+        held = self._db.execute(f"SELECT id FROM {self._rows} WHERE of = ? AND time = ? AND gone = 0", (of, start))
+        self._remove([(as_of, of, name) for (name,) in held.fetchall() if name not in made])
+        self._put((of, name, 0, 0, 0, start, text, as_of) for name, text in made.items())
 
     # -- the clock
 
@@ -427,11 +431,11 @@ class FoldBook(Generic[S]):
 
     def close_windows(self, watermark: int) -> None:
         """Marks as final the windows that end at or before the watermark."""
-        for of, rollup in self._rollups.items():
+        for rollup in self._fold.rollups:
             end = watermark - window_length(rollup.window) // MICROSECOND
             self._db.execute(
                 f"UPDATE {self._rows} SET is_final = 1, dirty = 1 WHERE is_final = 0 AND of = ? AND time <= ?",
-                (of, end),
+                (rollup.table.name, end),
             )
 
     # -- publishing

@@ -29,6 +29,9 @@ _WIDE = "DECIMAL(38,18)"
 _MONEY = f"DECIMAL({MONEY_DIGITS},{MONEY_DECIMALS})"
 _DECIMAL_TEXT = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$"
 
+_WHOLES = ("ARRAY<BIGINT>", "ARRAY<BIGINT>", "ARRAY<VOID>")
+"""What a list of whole numbers is cast to, and how a VARIANT holds one, the empty one too."""
+
 POSITION = ("topic", "partition", "offset", "kafka_timestamp")
 """What the account is kept by, and Kafka's clock."""
 
@@ -203,13 +206,11 @@ def _cast(field: FieldSpec) -> Column:
             return F.when(_number(field).isNotNull(), written)
         case Kind.NUMBER:
             return F.when(F.abs(_number(field)) < float("inf"), _number(field))
-        case Kind.BOOLEAN:
+        case Kind.BOOLEAN | Kind.WHOLES:
             name = _variant(field)
-            return F.when(F.schema_of_variant(name) == "BOOLEAN", F.expr(f"try_cast(`{name}` AS BOOLEAN)"))
-        case Kind.WHOLES:
-            name = _variant(field)
-            is_list = F.schema_of_variant(name).isin("ARRAY<BIGINT>", "ARRAY<VOID>")
-            return F.when(is_list, F.expr(f"try_cast(`{name}` AS ARRAY<BIGINT>)"))
+            as_type, *json_types = ("BOOLEAN", "BOOLEAN") if field.kind is Kind.BOOLEAN else _WHOLES
+            is_one = F.schema_of_variant(name).isin(*json_types)
+            return F.when(is_one, F.expr(f"try_cast(`{name}` AS {as_type})"))
         case Kind.TIME:
             moment = F.when(_text(field).rlike(_ISO_8601_WITH_OFFSET), F.upper(_text(field)).try_cast("TIMESTAMP"))
             return F.when(moment >= F.lit(_FIRST_MOMENT).cast("TIMESTAMP"), moment)

@@ -70,7 +70,7 @@ def journeys(settings: Settings) -> Fold[Journey]:
         key=lambda: F.col("truck_id"),
         columns={name: partial(F.col, name) for name in Fix._fields[1:]},
         tables=tuple(TRUCKS.table(name) for name in ("latest", "trips", "stops", "alerts")),
-        rollups=(Rollup(minute, "1 minute", lambda parts: [fleet_minute(parts)]),),
+        rollups=(Rollup(minute, "minute", "1 minute", lambda parts: [fleet_minute(parts)]),),
         version=version(by),
         start=Journey,
         step=step,

@@ -425,7 +425,7 @@ def fleet_minute(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _part(minute: Minute) -> Out:
     return Out(
-        "per_minute",
+        "minute",
         {
             "window_start": minute.start,
             "moves": minute.moves,

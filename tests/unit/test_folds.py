@@ -75,7 +75,7 @@ def step(state: State, key: str, at: int, values: tuple[Any, ...]) -> Iterator[O
 
 
 def _part(state: State) -> Out:
-    return "seconds", {"window_start": state["second"][0], "records": state["second"][1]}
+    return "part", {"window_start": state["second"][0], "records": state["second"][1]}
 
 
 def fold(version: str = "1", mark: str = "") -> Fold[State]:
@@ -94,7 +94,7 @@ def fold(version: str = "1", mark: str = "") -> Fold[State]:
         key=lambda: F.col("key"),
         columns={"text": lambda: F.col("text"), "place": lambda: F.col("place")},
         tables=(PAIRS, NEWEST),
-        rollups=(Rollup(SECONDS, "1 second", total),),
+        rollups=(Rollup(SECONDS, "part", "1 second", total),),
         version=version,
         start=lambda: {"texts": [], "second": None, "last": None},
         step=step,

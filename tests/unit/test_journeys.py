@@ -43,7 +43,7 @@ def fix(second: float, kilometre: float, kmh: float | None, **more: Any) -> Fix:
 
 def journey(fixes: Sequence[Fix], by: Rules = NO_AREAS, silences: int = 0) -> Rows:
     """All rows by table; each step from the state's bytes, as the ledger does it."""
-    found: Rows = {name: [] for name in ("latest", "trips", "stops", "alerts", "per_minute")}
+    found: Rows = {name: [] for name in ("latest", "trips", "stops", "alerts", "minute")}
     state = Journey()
     for taken in fixes:
         state = Journey.load(orjson.dumps(state))
@@ -203,7 +203,7 @@ def test_a_minute_over_all_trucks() -> None:
         [fix(10, 3, 0)],
         [Fix(NOON_US + 20 * SECOND, "x", 1.0, 1.0)],
     ):
-        parts += journey(fixes)["per_minute"]
+        parts += journey(fixes)["minute"]
     assert all(part["window_start"] % MINUTE == 0 for part in parts)
     assert fleet_minute(parts) == {"trucks": 3, "moving": 1, "distance_km": 0.5, "mean_kmh": 50.0}
     assert fleet_minute(parts[2:])["mean_kmh"] is None
@@ -241,8 +241,8 @@ def test_any_journey_is_what_whole_columns_say(steps: list[tuple[int, float, flo
         fixes.append(fix(at, place, kmh)._replace(event_id=f"e{len(fixes)}"))
     rows = journey(fixes, rules(YARD), sum(silence > limit for limit in (600, 3600)))
     expected = expected_tables(records(fixes), NOON + timedelta(seconds=at + silence), [YARD])
-    in_minutes: Rows = {part["window_start"]: [] for part in rows["per_minute"]}
-    for part in rows.pop("per_minute"):
+    in_minutes: Rows = {part["window_start"]: [] for part in rows["minute"]}
+    for part in rows.pop("minute"):
         in_minutes[part["window_start"]].append(part)
     rows["per_minute"] = [{"window_start": start, **fleet_minute(parts)} for start, parts in in_minutes.items()]
     times = ("event_time", "start_time", "end_time", "began_at", "ended_at", "window_start")

@@ -18,6 +18,11 @@ STEEP_DESCENT = "steep_descent"
 Phase = Literal["ground", "climb", "cruise", "descent"]
 AlertKind = Literal["7500", "7600", "7700", "steep_descent"]
 
+LIVE, REPLAY, SIMULATE = SOURCES = ("live", "replay", "simulate")
+STATUS_KEY = "producer:aircraft"
+
+Source = Literal["live", "replay", "simulate"]
+
 LAST_SECOND = 253_402_300_799
 """31 December 9999, in seconds since 1970."""
 
@@ -117,6 +122,30 @@ class AircraftAlert(Row):
     longitude: float | None = None
     baro_altitude: float | None = Field(default=None, description="Where it began, m.")
     steepest: float | None = Field(default=None, description="The steepest vertical rate of a descent, m/s.")
+
+
+class ProducerStatus(Row):
+    """Where the aircraft come from just now, and what is left of OpenSky's quota.
+
+    A value of the status topic under STATUS_KEY, said again every half minute and whenever it changes. What speaks of
+    credits and polls is empty but for `live`.
+    """
+
+    source: Source
+    reason: str | None = Field(default=None, description="Why this source, where nobody asked for it by name.")
+    has_account: bool = Field(default=False, description="OpenSky knows us by client credentials.")
+    credits_left: int | None = Field(default=None, description="Of the day's quota, as OpenSky last said.")
+    credits_a_day: int | None = None
+    renewed_at: AwareDatetime | None = Field(default=None, description="When the quota is taken to be whole again.")
+    interval_s: float | None = Field(default=None, description="Seconds from poll to poll.")
+    next_poll: AwareDatetime | None = None
+    last_answer: AwareDatetime | None = Field(default=None, description="The `time` of the last good answer.")
+    last_error: str | None = Field(default=None, description="Of the last poll; none where it went well.")
+    received: int = Field(default=0, description="States in all answers since the start.")
+    sent: int = 0
+    unchanged: int = Field(default=0, description="Received and not sent: nothing was heard since the one before.")
+    malformed: int = Field(default=0, description="Received and not sent: no state vector.")
+    at: AwareDatetime
 
 
 AIRCRAFT = Stream(

@@ -70,7 +70,7 @@ class Fold(Generic[S]):
     key: Expression
     """Text, never null."""
     columns: Mapping[str, Expression]
-    """What a record brings: texts and numbers; may be null."""
+    """What a record brings: texts and numbers, no booleans, which SQLite doesn't know; may be null."""
     tables: tuple[Table, ...]
     """No row's time is before the key's first record."""
     version: str

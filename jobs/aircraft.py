@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import orjson
+from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from headwater.contracts.aircraft import AIRCRAFT
@@ -25,9 +26,21 @@ VERSION = "1"
 """Of how flights are worked out. Raise it with them, and every ledger folds its aircraft anew."""
 
 
+NAMES = State._fields[1:]
+BOOLEANS = {"on_ground", "spi"}
+"""The ledger keeps them as 0 and 1."""
+
+
+def column(name: str) -> Column:
+    """A field as the ledger keeps it."""
+    return F.col(name).cast("INT") if name in BOOLEANS else F.col(name)
+
+
 def step(flight: Flight, icao24: str, at: int, values: Values) -> Iterator[Out]:
     """Takes an aircraft's next record."""
-    return flight.take(icao24, State(at, *values))
+    known = dict(zip(NAMES, values, strict=True))
+    known |= {name: bool(known[name]) for name in BOOLEANS if known[name] is not None}
+    return flight.take(icao24, State(at, **known))
 
 
 def flights(_: Settings) -> Fold[Flight]:
@@ -35,7 +48,7 @@ def flights(_: Settings) -> Fold[Flight]:
     return Fold(
         name="flights",
         key=lambda: F.col("icao24"),
-        columns={name: partial(F.col, name) for name in State._fields[1:]},
+        columns={name: partial(column, name) for name in NAMES},
         tables=(AIRCRAFT.table("latest"), AIRCRAFT.table("alerts")),
         rollups=(
             Rollup(AIRCRAFT.table("per_minute"), "minute", "1 minute", lambda parts: [sky(parts)]),

@@ -8,7 +8,8 @@ A batch of a stream goes through four steps, each of which may be repeated witho
 3. ``count``: one ledger transaction says which records count, adds what they bring to the sums, and
    moves the position. Messages before that position are never looked at again.
 4. ``publish``: rows that changed go to Delta, to the processed topic and to the CSV files, and are then
-   marked as published. What was not marked is published again.
+   marked as published. What was not marked is published again. Rows that also belong into the SQL database are then
+   owed to it until it has them (``headwater.outbox``).
 
 A kill between any two of them, or within one, is made good by the next batch or the next start
 (``docs/decisions/0002-the-archive.md``). What a batch costs depends on what it holds and on the rows it
@@ -38,6 +39,7 @@ from headwater.ledger import PARTITION_SHIFT, Batch, partition_and_offset
 from headwater.processed import Publisher
 from headwater.quality import checked, rejected_columns
 from headwater.settings import Settings
+from headwater.sql import Database
 from headwater.tally import Row, Tally
 from headwater.views import SQL_TYPES, View
 
@@ -81,6 +83,7 @@ class Archive:
             settings.jobs,
             store=Tables(settings, stream),
             in_files=daily,
+            database=Database(settings.sql_url, stream) if any(table.in_sql for table in stream.tables) else None,
             now=now,
         )
         self._ledger = self._tally.ledger
@@ -117,7 +120,9 @@ class Archive:
         self.elapse()
 
     def counters(self) -> dict[str, int]:
-        return self._ledger.counters()
+        """The ledger's, and how many rows the SQL database is ``owed``."""
+        outbox = self._tally.outbox
+        return self._ledger.counters() | ({"owed": len(outbox)} if outbox else {})
 
     def _last_appended(self) -> int:
         return max(delta.last_batch(self._path(name), APPLICATION) for name in ("records", "rejected"))

@@ -151,6 +151,10 @@ class FoldBook(Generic[S]):
     def fold(self) -> Fold[S]:
         return self._fold
 
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        return tuple(self._tables.values())
+
     def _schema(self) -> str:
         columns = ", ".join(f'"{name}"' for name in self._fold.columns)
         return f"""
@@ -474,6 +478,16 @@ class FoldBook(Generic[S]):
         ids = ((stored.table.name, stored.id) for stored in rows)
         self._db.executemany(f"UPDATE {self._rows} SET retired = 1 WHERE of = ? AND id = ?", ids)
 
+    def standing(self, table: Table) -> list[str]:
+        """The ids of a table's rows."""
+        found = self._db.execute(f"SELECT id FROM {self._rows} WHERE of = ? AND gone = 0", (table.name,))
+        return [name for (name,) in found]
+
+    def row(self, table: Table, name: str) -> Row | None:
+        """The row of an id as it stands now."""
+        found = self._stored("of = ? AND id = ? AND gone = 0", (table.name, name))
+        return found[0].row if found else None
+
     def _stored(self, where: str, values: Values) -> list[Stored]:
         cursor = self._db.execute(
             f"SELECT of, id, row, is_final, gone, as_of, time, shown FROM {self._rows} WHERE {where}", values
@@ -501,3 +515,8 @@ def in_types(table: Table, row: Row) -> Row:
 def _id(table: Table, row: Row) -> str:
     """A row's key in one text."""
     return orjson.dumps([row[column] for column in table.key]).decode()
+
+
+def key_of(table: Table, name: str) -> Row:
+    """The key that an id was made of, in the contract's types."""
+    return in_types(table, dict(zip(table.key, orjson.loads(name), strict=True)))

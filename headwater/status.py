@@ -31,7 +31,7 @@ class Status:
         self._say(f"query:{name}", {"query": name, "streams": list(streams), "state": state, **figures})
 
     def stream(self, name: str, counters: dict[str, int]) -> None:
-        told = {key: counters.get(key, 0) for key in ("records", "rejected", "duplicates", "late")}
+        told = {key: counters.get(key, 0) for key in ("records", "rejected", "duplicates", "late", "owed")}
         self._say(f"stream:{name}", {"stream": name, **told})
 
     def close(self) -> None:

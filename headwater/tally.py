@@ -20,8 +20,10 @@ from headwater.counting import change, sheet_of, steps, without
 from headwater.folds import Fold, FoldBook, Stored
 from headwater.ledger import Ledger, moment
 from headwater.money import money, rounded
+from headwater.outbox import Outbox
 from headwater.processed import Publisher
 from headwater.settings import JobSettings
+from headwater.sql import Database
 from headwater.views import View, window_length
 
 PUBLISHED_AT_ONCE = 20_000
@@ -51,7 +53,9 @@ DAY_US = 86_400_000_000
 
 
 class Tally:
-    """Counts one stream. ``in_files``: a view with a ``date`` that goes to files, one a day, not to the topic."""
+    """Counts one stream. ``in_files``: a view with a ``date`` that goes to files, one a day, not to the topic.
+    ``database``: where the fold's tables that are ``in_sql`` go as well.
+    """
 
     def __init__(
         self,
@@ -64,6 +68,7 @@ class Tally:
         *,
         store: Store,
         in_files: View | None = None,
+        database: Database | None = None,
         now: Callable[[], int] | None = None,
     ) -> None:
         """``now``: the wall clock in microseconds, where silence counts; None: the greatest event time is the clock."""
@@ -81,8 +86,11 @@ class Tally:
         if self._book:
             with self.ledger.transaction():
                 self._book.renew()
+        self.outbox = Outbox(self.ledger, self._book, database) if database and self._book else None
 
     def close(self) -> None:
+        if self.outbox:
+            self.outbox.close()
         self.ledger.close()
 
     # -- counting
@@ -146,6 +154,9 @@ class Tally:
             while changed := self._book.unpublished(PUBLISHED_AT_ONCE):
                 self._publish_stored(self._book, changed)
             self._retire_stored(self._book)
+        # Last: a database that is away or slow holds up nothing else.
+        if self.outbox:
+            self.outbox.bring()
 
     def _publish_rows(self, view: View, rows: list[Row]) -> None:
         shown = [(row, published_row(view, row)) for row in rows]
@@ -185,6 +196,8 @@ class Tally:
         self._publisher.flush()
         with self.ledger.transaction():
             book.published(changed, horizon)
+            if self.outbox:
+                self.outbox.add(changed)
 
     def _correct(self, table: Table, changed: list[Stored]) -> None:
         since = min(min(stored.time, stored.time if stored.shown is None else stored.shown) for stored in changed)

@@ -21,8 +21,10 @@ from headwater.contracts.base import Stream, Table
 from headwater.folds import FoldBook
 from headwater.jobs import StreamJob
 from headwater.ledger import Ledger
+from headwater.outbox import Outbox
 from headwater.processed import own_kind, spelled
 from headwater.settings import Settings
+from headwater.sql import Database
 
 ARRIVED = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
@@ -165,6 +167,8 @@ class Killer:
             delta: ("append", "correct"),
             archive_module: ("write_csv",),
             Processed: ("flush",),
+            Outbox: ("add", "paid"),
+            Database: ("prepare", "clear", "write"),
         }.items():
             for name in names:
                 monkeypatch.setattr(owner, name, self._watched(name, getattr(owner, name)))

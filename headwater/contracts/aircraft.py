@@ -157,13 +157,21 @@ AIRCRAFT = Stream(
     description="Aircraft as the OpenSky Network hears them",
     tables=(
         Table("latest", LatestState, key=("icao24",), time="event_time", description="Where each aircraft is"),
-        Table("per_minute", SkyMinute, key=("window_start",), description="The sky by minute"),
+        Table("per_minute", SkyMinute, key=("window_start",), description="The sky by minute", in_sql=True),
         Table(
             "by_country",
             CountryMinute,
             key=("window_start", "origin_country"),
             description="The sky by minute and country",
+            in_sql=True,
         ),
-        Table("alerts", AircraftAlert, key=("alert_id",), time="began_at", description="Emergencies, steep descents"),
+        Table(
+            "alerts",
+            AircraftAlert,
+            key=("alert_id",),
+            time="began_at",
+            description="Emergencies, steep descents",
+            in_sql=True,
+        ),
     ),
 )

@@ -159,6 +159,8 @@ class Table:
     description: str
     time: str | None = None
     """The column that says when a row was, where it has one and is no window: what is old is found by it."""
+    in_sql: bool = False
+    """The archive keeps it in the SQL database as well. Only tables of a fold."""
 
     @cached_property
     def fields(self) -> tuple[FieldSpec, ...]:

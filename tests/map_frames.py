@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
 
 COLUMNS = (
     ("time", "d"), ("heard", "d"), ("marker", "I"), ("longitude", "i"), ("latitude", "i"), ("speed", "f"),
@@ -11,11 +10,11 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def decoded(frame: bytes) -> tuple[dict[str, Any], dict[int, dict[str, float]]]:
-    """Its head, and its markers by number; degrees as they were."""
-    magic, epoch, count, flags = struct.unpack_from("<4I", frame)
-    head = {"magic": magic, "epoch": epoch, "flags": flags, "now": struct.unpack_from("<d", frame, 16)[0]}
-    offset, columns = 24, {}
+def decoded(frame: bytes) -> tuple[float, dict[int, dict[str, float]]]:
+    """The server's clock in ms, and the markers by number; degrees as they were."""
+    magic, count, now = struct.unpack_from("<2Id", frame)
+    assert magic == int.from_bytes(b"HWM1", "little")
+    offset, columns = 16, {}
     for name, kind in COLUMNS:
         columns[name] = struct.unpack_from(f"<{count}{kind}", frame, offset)
         offset += struct.calcsize(f"<{count}{kind}")
@@ -23,4 +22,4 @@ def decoded(frame: bytes) -> tuple[dict[str, Any], dict[int, dict[str, float]]]:
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     for row in rows:
         row["longitude"], row["latitude"] = row["longitude"] / 1e7, row["latitude"] / 1e7
-    return head, {row["marker"]: row for row in rows}
+    return now, {row["marker"]: row for row in rows}

@@ -50,7 +50,6 @@
       this.filter = () => true;
       this.areas = [];
       this.trails = [];
-      this.live = true;
       this.credit.textContent = options.credit ?? "";
       this.running = true;
       this.changed = true;
@@ -138,10 +137,6 @@
     }
 
     frameCame(frame) {
-      if (frame.epoch !== this.epoch || frame.all) {
-        if (frame.epoch !== this.epoch && this.epoch !== undefined) this.lost?.();
-        this.epoch = frame.epoch;
-      }
       const ahead = frame.now - (performance.timeOrigin + performance.now());
       // The frame that was underway for the shortest time tells the most of the server's clock.
       this.skew = this.skew === null ? ahead : Math.max(this.skew, ahead);

@@ -93,7 +93,11 @@
       this.socket = new HM.Socket(this.config.socket, {
         names: (rows) => this.map.names(rows),
         frame: (frame) => this.map.frameCame(frame),
-        state: (connected) => { this.connected = connected; },
+        state: (connected) => {
+          // Another connection, and perhaps another server, has numbers of its own.
+          if (connected && !this.replay) { this.map.clear(); this.loadAfter = true; }
+          this.connected = connected;
+        },
       });
     }
 
@@ -459,7 +463,6 @@
       this.replay = { words: new Map(this.map.rows.map((row) => [row?.id, row?.words])) };
       this.socket.close();
       this.map.following = false;
-      this.map.lost = null;
       document.body.classList.add("hm-replaying");
       this.replayBar.hidden = false;
       this.replayButton.setAttribute("aria-pressed", "true");
@@ -532,7 +535,6 @@
       this.replayButton.setAttribute("aria-pressed", "false");
       this.drawTrails();
       this.connect();
-      this.loadAfter = true;
     }
   }
 
@@ -550,6 +552,11 @@
 
   document.addEventListener("headwater:page", () => {
     const container = document.getElementById("trucks-map");
-    if (container) current = new Fleet(container);
+    if (!container) return;
+    try {
+      current = new Fleet(container);
+    } catch (error) {
+      container.textContent = `The map cannot be drawn: ${error.message}.`;
+    }
   });
 })();

@@ -80,7 +80,7 @@ def parts(settings: Settings) -> tuple[Part, ...]:
         Part("trucks-about", "children", detail, every=0.5),
         Part("trucks-fixes", "children", last_fixes, every=0.5),
         Part("trucks-speed", "figure", partial(speed, settings.trucks.overspeed_kmh), every=2.0),
-        Part("trucks-live", "rowData", live_rows, every=0.5),
+        Part("trucks-live", "rowData", live_rows, every=1.0),
     )
 
 

@@ -37,12 +37,11 @@ def test_a_frame_byte_by_byte() -> None:
         mark=np.array([1, 0], np.uint8),
     )
     expected = (
-        b"HWM1" + struct.pack("<3I", 77, 2, 1) + struct.pack("<d", 123.0) + struct.pack("<4d", 1000.5, 2000, 1100, 2100)
+        b"HWM1" + struct.pack("<I", 2) + struct.pack("<d", 123.0) + struct.pack("<4d", 1000.5, 2000, 1100, 2100)
         + struct.pack("<2I", 3, 7) + struct.pack("<4i", -1_799_999_999, 1_800_000_000, 521_234_567, -900_000_000)
         + struct.pack("<4f", 88.5, float("nan"), 270, 0) + bytes([0, 2, 1, 0])
     )  # fmt: skip
-    assert encode(markers, 123.0, 77, everything=True) == expected
-    assert encode(markers, 123.0, 77, everything=False)[12:16] == struct.pack("<I", 0)
+    assert encode(markers, 123.0) == expected
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ Records come in from the feed's thread, the questions from the server's: a lock 
 
 from __future__ import annotations
 
-import secrets
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -102,8 +101,6 @@ class FleetTracker:
         self._moving_kmh = moving_kmh
         self._most = most_trucks
         self._lock = threading.Lock()
-        self._epoch = secrets.randbits(32)
-        """A browser that outlives this process must not take the next one's numbers for its own."""
         self._version = 0
         self._numbers: dict[str, int] = {}
         self._names: list[str] = []
@@ -286,7 +283,7 @@ class FleetTracker:
             time=picked["time"] / 1e3,
             **{name: picked[name] for name in ("heard", "longitude", "latitude", "speed", "heading", "state", "mark")},
         )
-        return Update(names, encode(markers, now * 1e3, self._epoch, everything=not version), found)
+        return Update(names, encode(markers, now * 1e3), found)
 
     def truck(self, truck_id: str) -> Truck | None:
         """A truck this second."""

@@ -47,6 +47,8 @@ JUMP_DEG = (0.05, 0.2)
 """A fix some 5 to 25 km off, as from a reflected signal."""
 
 SILENT_EVERY_S = 6 * HOUR_S
+FIRST_SILENCE_FROM_S = 15 * MINUTE_S
+"""But for the truck whose opening has one: the first minutes are to show what they promise."""
 SILENT_S = (11 * MINUTE_S, 15 * MINUTE_S)
 """Long enough to count as offline."""
 MOST_SILENT_SHARE = 0.25
@@ -220,7 +222,7 @@ def _truck(run_id: str, number: int, driver: str) -> Truck:
     origin, destination = SITE_OF[opening.origin], SITE_OF[opening.destination]
     leg = replace(leg, origin=origin, destination=destination, path=path(origin.node, destination.node))
     speeding_s = rng.expovariate(1 / SPEEDING_EVERY_S) if number % SPEEDERS == 0 else inf
-    silence_s = rng.expovariate(1 / SILENT_EVERY_S)
+    silence_s = FIRST_SILENCE_FROM_S + rng.expovariate(1 / SILENT_EVERY_S)
     truck = Truck(
         truck_id=f"T{number + 1:04d}",
         seed=seed,

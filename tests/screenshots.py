@@ -12,9 +12,9 @@ from typing import Any
 
 from playwright.sync_api import Browser
 
-from tests.browser import chromium, opened
+from tests.browser import GRAPHICS, chromium, opened
 
-PAGES = {"home": "/", "events": "/events", "sales": "/sales", "sales-graph": "/sales/graph"}
+PAGES = {"home": "/", "events": "/events", "sales": "/sales", "sales-graph": "/sales/graph", "trucks": "/trucks"}
 LOOKS: dict[str, dict[str, Any]] = {
     "light": {"viewport": {"width": 1360, "height": 900}, "color_scheme": "light"},
     "dark": {"viewport": {"width": 1360, "height": 900}, "color_scheme": "dark"},
@@ -47,7 +47,7 @@ def take(
 
 def main() -> int:
     address, folder = sys.argv[1:]
-    with chromium() as browser:
+    with chromium(GRAPHICS) as browser:
         for file in take(browser, address.rstrip("/"), Path(folder)):
             sys.stdout.write(f"{file}\n")
     return 0

@@ -3,11 +3,11 @@
 (() => {
   "use strict";
   const HM = (window.HeadwaterMap = window.HeadwaterMap || {});
-  const MAGIC = 0x314d5748, ALL = 1, UNITS = 1e7, HEAD = 24;
+  const MAGIC = 0x314d5748, UNITS = 1e7, HEAD = 16;
   const HIDDEN_MS = 60000, LEAST_RETRY_MS = 500, MOST_RETRY_MS = 8000;
 
   HM.decode = (buffer) => {
-    const [magic, epoch, count, flags] = new Uint32Array(buffer, 0, 4);
+    const [magic, count] = new Uint32Array(buffer, 0, 2);
     if (magic !== MAGIC) throw new Error("not a frame");
     let offset = HEAD;
     const column = (Type) => {
@@ -16,7 +16,7 @@
       return found;
     };
     return {
-      epoch, count, all: (flags & ALL) !== 0, now: new Float64Array(buffer, 16, 1)[0],
+      count, now: new Float64Array(buffer, 8, 1)[0],
       time: column(Float64Array), heard: column(Float64Array), marker: column(Uint32Array),
       longitude: column(Int32Array), latitude: column(Int32Array),
       speed: column(Float32Array), heading: column(Float32Array), state: column(Uint8Array), mark: column(Uint8Array),

@@ -3,7 +3,7 @@
 (() => {
   "use strict";
   const HM = (window.HeadwaterMap = window.HeadwaterMap || {});
-  const MIN_ZOOM = 1, MAX_ZOOM = 18, STILL_PX = 0.25, CLICK_PX = 6, REACH_PX = 16, FLY_SECONDS = 0.5, LOOK_SECONDS = 2;
+  const MIN_ZOOM = 1, MAX_ZOOM = 18, STILL_PX = 0.25, CLICK_PX = 6, REACH_PX = 16, FLY_SECONDS = 0.5, LOOK_SECONDS = 2, HANDS_OFF_MS = 1500;
   const MOST_LABELS = 120, FEW_LABELS = 25, LABELS_FROM_ZOOM = 8;
   const GLIDE = { least: 0.25, most: 2, share: 0.5 };
   const EARTH_KM = 40075.016686; // round the equator: the width of the mercator world
@@ -50,7 +50,6 @@
       this.filter = () => true;
       this.areas = [];
       this.trails = [];
-      this.live = true;
       this.credit.textContent = options.credit ?? "";
       this.running = true;
       this.changed = true;
@@ -61,7 +60,7 @@
       HM.towns(options.files["towns.json"]).then((towns) => { this.towns = towns; this.changed = true; }).catch(() => {});
       return HM.load(options.files).then(() => {
         this.base ??= new HM.Base(this.ground, this.words, { onView: (view) => this.moved(view) });
-        this.base.wake();
+        this.touch();
         this.restyle();
       });
     }
@@ -70,6 +69,7 @@
     rest() {
       this.running = false;
       cancelAnimationFrame(this.frame);
+      clearTimeout(this.resting);
       this.stage.remove();
       this.base?.rest();
       this.options?.onRest?.();
@@ -137,10 +137,6 @@
     }
 
     frameCame(frame) {
-      if (frame.epoch !== this.epoch || frame.all) {
-        if (frame.epoch !== this.epoch && this.epoch !== undefined) this.lost?.();
-        this.epoch = frame.epoch;
-      }
       const ahead = frame.now - (performance.timeOrigin + performance.now());
       // The frame that was underway for the shortest time tells the most of the server's clock.
       this.skew = this.skew === null ? ahead : Math.max(this.skew, ahead);
@@ -201,6 +197,7 @@
     }
 
     setTrails(trails) {
+      if (!trails.length && !this.trails.length) return;
       this.trails = trails;
       this.base?.show({ trails });
       this.changed = true;
@@ -219,7 +216,16 @@
       this.options.onView?.(isUser);
     }
 
+    /* A reader moves the map: deck turns it for a while, and rests again. */
+    touch() {
+      if (!this.base || !this.running) return;
+      this.base.wake();
+      clearTimeout(this.resting);
+      this.resting = setTimeout(() => this.base.rest(), HANDS_OFF_MS);
+    }
+
     moved(state) {
+      this.touch();
       this.flight = null;
       this.following = false;
       this.setView({ x: HM.mercatorX(state.longitude), y: HM.mercatorY(state.latitude), zoom: state.zoom }, true);
@@ -227,6 +233,7 @@
     }
 
     flyTo(target) {
+      this.options.onUser?.();
       this.flight = { from: { x: this.view.x, y: this.view.y, zoom: this.view.zoom }, to: target, began: performance.now() };
     }
 
@@ -271,9 +278,8 @@
       this.follow(now);
       if (now - (this.looked ?? 0) > LOOK_SECONDS || now < this.looked || this.lookedZoom !== view.zoom) this.relook();
       this.options.onTick?.(now);
-      const pace = markers.pace(now);
-      const still = Math.abs(now - (this.drawnAt ?? 0)) * pace * view.world < STILL_PX;
-      if (!this.changed && !markers.dirty && (still || !pace)) return;
+      const moved = Math.abs(now - (this.drawnAt ?? 0)) * markers.pace(now, view.world);
+      if (!this.changed && !markers.dirty && moved < STILL_PX) return;
       if (this.changed && this.base) {
         this.base.draw(view);
         this.base.drawWords(view, this.towns);
@@ -356,6 +362,9 @@
 
     listen() {
       let down = null;
+      for (const name of ["pointerdown", "wheel", "keydown", "dblclick"]) {
+        this.stage.addEventListener(name, () => this.touch(), { capture: true, passive: true });
+      }
       this.stage.addEventListener("pointerdown", (event) => { down = this.at(event); }, true);
       this.stage.addEventListener("pointerup", (event) => {
         if (!down || event.button !== 0 || event.target.closest("button, input, select, .hm-panel")) return;
@@ -364,6 +373,7 @@
         down = null;
       }, true);
       this.stage.addEventListener("pointermove", (event) => {
+        if (event.buttons) this.touch();
         if (event.buttons || event.pointerType === "touch") return;
         this.pointer = this.at(event);
         this.hover(this.under(...this.pointer)?.id ?? null, true);

@@ -10,7 +10,7 @@
   ];
   const ALARM = "#e0245e";
   const KINDS = { depot: [0, 135, 105], customer: [0, 114, 178], no_go: [213, 60, 30] };
-  const LIST_MS = 500, HASH_MS = 300, TRAILS_MS = 1000, FULL_SECONDS = 30, LEAST_OPACITY = 0.45;
+  const LIST_MS = 500, HASH_MS = 300, TRAILS_MS = 1000, PLACING_MS = 5000, FULL_SECONDS = 30, LEAST_OPACITY = 0.45;
   const SORTS = { name: "Name", speed: "Speed", heard: "Last heard", state: "State" };
   const names = new Intl.Collator("en", { numeric: true });
 
@@ -57,7 +57,7 @@
         onSelect: (id) => this.select(id),
         onHover: (id) => this.list.mark(this.map.selected, id),
         onView: () => this.later(),
-        onUser: () => this.showFollow(),
+        onUser: () => { this.isPlaced = true; this.showFollow(); },
         onFrame: () => this.framed(),
         onTick: () => this.ticked(),
         onRest: () => this.close(),
@@ -93,7 +93,11 @@
       this.socket = new HM.Socket(this.config.socket, {
         names: (rows) => this.map.names(rows),
         frame: (frame) => this.map.frameCame(frame),
-        state: (connected) => { this.connected = connected; },
+        state: (connected) => {
+          // Another connection, and perhaps another server, has numbers of its own.
+          if (connected && !this.replay) { this.map.clear(); this.loadAfter = true; }
+          this.connected = connected;
+        },
       });
     }
 
@@ -114,7 +118,8 @@
         ...[["none", "No trails"], ["selected", "Trail of selected"], ["all", "All trails"]].map(([value, text]) => make("option", { value, textContent: text })));
       this.replayButton = button("Replay", "Play back what has been recorded", () => this.openReplay());
       const bar = make("div", { className: "hm-bar hm-panel", role: "toolbar", aria: { label: "Map" } },
-        button("+", "Zoom in", () => this.map.zoomBy(1)), button("−", "Zoom out", () => this.map.zoomBy(-1)),
+        button("+", "Zoom in", () => this.map.zoomBy(1), { className: "hm-button hm-zoom" }),
+        button("−", "Zoom out", () => this.map.zoomBy(-1), { className: "hm-button hm-zoom" }),
         button("Fit all", "Show all trucks (A)", () => this.fit()), this.follower, this.trailChoice, this.replayButton);
       const legend = make("div", { className: "hm-legend", aria: { hidden: "true" } },
         ...STATES.map((state) => make("span", { className: `hm-state hm-${state}`, textContent: state })),
@@ -329,18 +334,28 @@
     // --- as time goes by ---
 
     framed() {
-      if (!this.isPlaced && this.map.rows.some((row) => row?.time !== undefined)) {
-        this.isPlaced = true;
-        this.relist();
-        this.map.fit(undefined, false);
-        if (this.trail !== "none") this.loadTrails();
-      }
+      this.placeFirst();
       if (this.loadAfter) {
         this.loadAfter = false;
         this.relist();
         this.loadTrails();
       }
       this.news = true;
+    }
+
+    /* All trucks in view, as long as more of them come in the first seconds and nobody has looked elsewhere. */
+    placeFirst() {
+      if (this.isPlaced) return;
+      const known = this.map.rows.filter((row) => row?.shown).length;
+      if (!known) return;
+      this.placing ??= performance.now();
+      if (known !== this.placed) {
+        this.placed = known;
+        this.relist();
+        this.map.fit(undefined, false);
+        this.loadTrails();
+      }
+      if (performance.now() - this.placing > PLACING_MS) this.isPlaced = true;
     }
 
     ticked() {
@@ -381,7 +396,7 @@
       if (this.closed) return;
       const { x, y, zoom } = this.map.view;
       const words = new URLSearchParams();
-      if (this.isPlaced) {
+      if (this.isPlaced || this.placed) {
         words.set("at", `${HM.latitude(y).toFixed(5)},${HM.longitude(x).toFixed(5)},${zoom.toFixed(2)}`);
       }
       if (this.map.selected !== null) words.set("truck", this.map.selected);
@@ -448,7 +463,6 @@
       this.replay = { words: new Map(this.map.rows.map((row) => [row?.id, row?.words])) };
       this.socket.close();
       this.map.following = false;
-      this.map.lost = null;
       document.body.classList.add("hm-replaying");
       this.replayBar.hidden = false;
       this.replayButton.setAttribute("aria-pressed", "true");
@@ -521,7 +535,6 @@
       this.replayButton.setAttribute("aria-pressed", "false");
       this.drawTrails();
       this.connect();
-      this.loadAfter = true;
     }
   }
 
@@ -539,6 +552,11 @@
 
   document.addEventListener("headwater:page", () => {
     const container = document.getElementById("trucks-map");
-    if (container) current = new Fleet(container);
+    if (!container) return;
+    try {
+      current = new Fleet(container);
+    } catch (error) {
+      container.textContent = `The map cannot be drawn: ${error.message}.`;
+    }
   });
 })();

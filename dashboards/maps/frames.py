@@ -1,15 +1,16 @@
 """Positions on their way to a map: columns of numbers, little endian, as the browser's typed arrays read them.
 
 A frame holds the markers that have changed since the reader's last one, each with its newest position only; a marker
-is a number whose name and words come before it, as text. Layout::
+is a number whose name and words come before it, as text. Numbers hold for one connection: a new one begins with all
+there is. Layout::
 
-    uint32  magic, epoch, count, flags     epoch: another one means other numbers; flags: 1 = all markers there are
-    float64 now                            server's clock, ms since 1970: ages and motion go by it
-    float64 time[count], heard[count]      of the position; when it came (ms since 1970)
+    uint32  magic, count
+    float64 now                                 server's clock, ms since 1970: ages and motion go by it
+    float64 time[count], heard[count]           of the position; when it came (ms since 1970)
     uint32  marker[count]
     int32   longitude[count], latitude[count]   1e-7 degrees: a centimetre
-    float32 speed[count], heading[count]   km/h, degrees clockwise from north; NaN: not known
-    uint8   state[count], mark[count]      the page's own numbers
+    float32 speed[count], heading[count]        km/h, degrees clockwise from north; NaN: not known
+    uint8   state[count], mark[count]           the page's own numbers
 """
 
 from __future__ import annotations
@@ -22,9 +23,8 @@ from numpy.typing import NDArray
 
 MAGIC = 0x314D5748
 """``HWM1``."""
-ALL = 1
 UNITS = 1e7
-HEAD = struct.Struct("<4Id")
+HEAD = struct.Struct("<2Id")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Markers:
     mark: NDArray[np.uint8]
 
 
-def encode(markers: Markers, now: float, epoch: int, everything: bool) -> bytes:
+def encode(markers: Markers, now: float) -> bytes:
     """A frame; `now` in ms since 1970."""
     columns = (
         markers.time.astype("<f8"),
@@ -55,5 +55,5 @@ def encode(markers: Markers, now: float, epoch: int, everything: bool) -> bytes:
         markers.state.astype("u1"),
         markers.mark.astype("u1"),
     )
-    head = HEAD.pack(MAGIC, epoch, len(markers.marker), ALL if everything else 0, now)
+    head = HEAD.pack(MAGIC, len(markers.marker), now)
     return b"".join((head, *(column.tobytes() for column in columns)))

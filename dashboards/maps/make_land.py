@@ -152,7 +152,8 @@ def encoded(topology: dict[str, Any]) -> bytes:
     longitudes, latitudes = vertices.columns()
     head = np.array([len(longitudes), len(triangles), len(borders), len(coast)], dtype="<i4")
     parts = [head, *(np.diff(column, prepend=0).astype("<i4") for column in (longitudes, latitudes))]
-    parts += [differences(np.array(rows)) for rows in (triangles, borders, coast)]
+    runs = ((triangles, 3), (borders, 2), (coast, 2))
+    parts += [differences(np.array(rows, int).reshape(-1, corners)) for rows, corners in runs]
     return b"".join(part.tobytes() for part in parts)
 
 

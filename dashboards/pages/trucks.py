@@ -78,8 +78,9 @@ def parts(settings: Settings) -> tuple[Part, ...]:
         Part("trucks-alerts-open", "children", open_alerts, every=0.5, key=_alerts_key),
         Part("trucks-activity", "figure", activity, every=2.0, key=partial(common.version, STREAM, "per_minute")),
         Part("trucks-about", "children", detail, every=0.5),
+        Part("trucks-fixes", "children", last_fixes, every=0.5),
         Part("trucks-speed", "figure", partial(speed, settings.trucks.overspeed_kmh), every=2.0),
-        Part("trucks-live", "rowData", live_rows, every=0.5),
+        Part("trucks-live", "rowData", live_rows, every=1.0),
     )
 
 
@@ -162,7 +163,13 @@ def panel() -> Any:
         [
             html.Div(id="trucks-now"),
             html.Div(
-                [html.Div(id="trucks-about"), graph("trucks-speed", 150, "Speed over time")], className="hm-live-only"
+                [
+                    html.Div(id="trucks-about"),
+                    graph("trucks-speed", 150, "Speed over time"),
+                    html.H3("Last fixes", className="hw-h2"),
+                    html.Div(id="trucks-fixes"),
+                ],
+                className="hm-live-only",
             ),
         ],
         id="trucks-panel",
@@ -290,11 +297,10 @@ def selected(view: View) -> str:
 
 
 def detail(snapshot: Snapshot, view: View) -> Any:
-    """Words, state, trip so far and last fixes of the selected truck."""
+    """Words and trip so far of the selected truck."""
     if not (truck_id := selected(view)):
         return None
-    fleet = tracker(snapshot)
-    truck, table = fleet.truck(truck_id), snapshot.streams[STREAM].table
+    truck, table = tracker(snapshot).truck(truck_id), snapshot.streams[STREAM].table
     about = [] if truck is None else [("Driver", truck.driver), ("Route", truck.route), ("Cargo", truck.cargo)]
     trip, stop = (_newest(table(name), truck_id) for name in ("trips", "stops"))
     return html.Div(
@@ -302,10 +308,15 @@ def detail(snapshot: Snapshot, view: View) -> Any:
             _facts([(name, value or NOTHING) for name, value in about]),
             html.H3(_since(trip, stop, snapshot), className="hw-h2"),
             _facts(_trip(trip, snapshot)) if trip else html.Div("No trip yet.", className="hw-empty"),
-            html.H3("Last fixes", className="hw-h2"),
-            _fixes(fleet.fixes(truck_id)[-LAST_FIXES:][::-1], snapshot),
         ]
     )
+
+
+def last_fixes(snapshot: Snapshot, view: View) -> Any:
+    """The selected truck's, newest first."""
+    if not (truck_id := selected(view)):
+        return None
+    return _fixes(tracker(snapshot).fixes(truck_id)[-LAST_FIXES:][::-1], snapshot)
 
 
 def _newest(rows: Mapping[str, Row], truck_id: str) -> Row | None:

@@ -30,13 +30,12 @@ from headwater.settings import Settings
 
 PATH = "/api/v1/trucks/replay"
 MOST_FIXES = 200_000
+"""Where there are more, one a truck in so many seconds is kept: in 1, 2, 4 and so on, until it is enough."""
+MOST_STEP_S = 1 << 20
 COLUMNS = (
     "truck_id", "event_time", "partition", "offset", "latitude", "longitude", "speed_kmh", "heading_deg",
 )  # fmt: skip
 ORDER = ["truck_id", "event_time", "partition", "offset"]
-STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 21_600, 86_400)
-"""Where there are too many fixes, one a truck in so many seconds is kept: the least of these that is enough."""
-
 Since = Annotated[AwareDatetime, Query(description="From this time on: ISO 8601 with offset.")]
 Until = Annotated[AwareDatetime, Query(description="Before this time: ISO 8601 with offset.")]
 
@@ -76,8 +75,9 @@ def gathered(pieces: Iterator[pa.RecordBatch], most: int) -> tuple[pd.DataFrame,
 
 def _thinned(fixes: pd.DataFrame, step: int, most: int) -> tuple[pd.DataFrame, int]:
     fixes = _first_of_each(fixes.sort_values(ORDER, ignore_index=True), step)
-    while len(fixes) > most and step < STEPS_S[-1]:
-        step = next(longer for longer in STEPS_S if longer > step)
+    while len(fixes) > most and step < MOST_STEP_S:
+        # Each stretch is made of two of those before, so that it does not matter when the thinning began.
+        step = 2 * step or 1
         fixes = _first_of_each(fixes, step)
     return fixes, step
 

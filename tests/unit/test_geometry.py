@@ -30,6 +30,7 @@ LONGITUDES = st.floats(-180, 180)
         ((90, 0), (0, 77), HALF_ROUND_KM / 2),
         ((89, 0), (89, 180), 2 * ONE_DEGREE_KM),  # over the pole
         ((12.3, 45.6), (-12.3, -134.4), HALF_ROUND_KM),  # antipodes
+        ((78.6, -104), (-78.6, 76), HALF_ROUND_KM),  # where rounding goes beyond them
     ],
 )
 def test_known_distances(a, b, km):

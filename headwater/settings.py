@@ -145,6 +145,13 @@ class TruckSettings(Section):
     geofences: ConfigFile = Path("conf/geofences.geojson")
 
 
+class AircraftSettings(Section):
+    """The simulated sky."""
+
+    rate: float = Field(default=200, gt=0)
+    fleet: int = Field(default=2_000, ge=1)
+
+
 class Settings(Section):
     """Every setting, and the paths under `home` that follow from them."""
 
@@ -158,6 +165,7 @@ class Settings(Section):
     sales: SalesSettings = SalesSettings()
     events: EventsSettings = EventsSettings()
     trucks: TruckSettings = TruckSettings()
+    aircraft: AircraftSettings = AircraftSettings()
 
     def delta(self, stream: str, table: str) -> Path:
         """The folder of a stream's Delta table."""

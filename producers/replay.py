@@ -2,7 +2,8 @@
 
 A file is read three times from the disk: for its content's hash and its encoding, for its event times, and to
 be sent. So a file that is already in order of event time needs 8 bytes of memory a row, whatever its size; one
-that is not is sorted in memory (about 1 KB a row: fine up to some millions of rows).
+that is not is sorted in memory (about 1 KB a row: fine up to some millions of rows), from the moment on at which its
+first record is due.
 
 Nothing is dropped: every row under the header becomes a record, and what a format cannot map goes out as it is
 written, so that the job rejects it with a reason. Empty cells are left out; blank lines are no rows.
@@ -29,6 +30,8 @@ from decimal import Decimal
 from operator import attrgetter
 from pathlib import Path
 from typing import IO, Any, ClassVar, cast
+
+import orjson
 
 from headwater.contracts.base import Kind, Stream
 from headwater.errors import HeadwaterError
@@ -73,6 +76,19 @@ class Format:
     convert: Callable[[Cells, Path], list[RawRecord]]
 
 
+@dataclass(frozen=True)
+class Document:
+    """A recorded format of which a file is one JSON object, read as a whole.
+
+    `convert` gets the object and gives its records, or raises ReplayError where it isn't one of this format; the file's
+    name is put before its message. An `event_id` it does not set is made of the file's content hash and the place.
+    """
+
+    name: str
+    columns: str
+    convert: Callable[[dict[str, Any]], Iterable[RawRecord]]
+
+
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """A record of a file; `sort_us` is its event time, or that of the record before it where it has none."""
@@ -93,7 +109,7 @@ class Recording:
     path: Path
     digest: str
     encoding: str
-    format: Format
+    format: Format | Document
     times_us: array[int]
 
     def __len__(self) -> int:
@@ -114,16 +130,28 @@ class Recording:
             return self.as_recorded()
         return iter(sorted(self.as_recorded(), key=attrgetter("sort_us")))
 
+    def when_due(self) -> Iterator[Recorded | _Due]:
+        """The same behind a mark of the time of the first: nothing is read before somebody asks beyond it."""
+        if self.times_us:
+            yield _Due(min(self.times_us))
+            yield from self.by_event_time()
 
-def survey(path: Path, formats: Sequence[Format]) -> Recording:
-    """Find a file's format by its header and take its event times. Raises ReplayError."""
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """The place in a merge at which a file begins."""
+
+    sort_us: int
+
+
+def survey(path: Path, formats: Sequence[Format | Document]) -> Recording:
+    """Find a file's format by its header, or by its being JSON, and take its event times. Raises ReplayError."""
     if not path.exists():
         raise ReplayError(f"{path}: no such file")
     if not path.is_file():
         raise ReplayError(f"{path}: not a file")
     digest, encoding = _digest(path)
-    with _rows(path, encoding) as rows:
-        form = _format_of(path, _header(path, rows), formats)
+    form = _document_of(path, formats) or _csv_format_of(path, encoding, formats)
     times = array("q", (r.sort_us for r in _read(path, digest, encoding, form)))
     return Recording(path, digest, encoding, form, times)
 
@@ -135,7 +163,8 @@ def replay(recordings: Sequence[Recording], *, as_recorded: bool = False) -> Ite
     """
     if as_recorded:
         return itertools.chain.from_iterable(r.as_recorded() for r in recordings)
-    return heapq.merge(*(r.by_event_time() for r in recordings), key=attrgetter("sort_us"))
+    merged = heapq.merge(*(r.when_due() for r in recordings), key=attrgetter("sort_us"))
+    return (item for item in merged if isinstance(item, Recorded))
 
 
 def last_time(recordings: Sequence[Recording], count: int | None, *, as_recorded: bool = False) -> datetime | None:
@@ -147,13 +176,22 @@ def last_time(recordings: Sequence[Recording], count: int | None, *, as_recorded
     return None if latest == BEFORE_ALL else EPOCH + latest * MICROSECOND
 
 
-def shifted(recorded: Iterable[Recorded], by: timedelta, suffix: str) -> Iterator[Recorded]:
-    """The same records at another time, as other events: `suffix` is added to each `event_id`."""
+def shifted(
+    recorded: Iterable[Recorded], by: timedelta, suffix: str, seconds_fields: Collection[str] = ()
+) -> Iterator[Recorded]:
+    """The same records at another time, as other events: `suffix` is added to each `event_id`.
+
+    `seconds_fields` are times, too, in whole seconds; where there are any, all times move by whole seconds.
+    """
+    by = timedelta(seconds=by // timedelta(seconds=1)) if seconds_fields else by
     step = by // MICROSECOND
     for item in recorded:
         record = dict(item.record, event_id=f"{item.record['event_id']}-{suffix}")
         if isinstance(record.get("event_time"), datetime):
             record["event_time"] += by
+        for name in seconds_fields:
+            if isinstance(record.get(name), int):
+                record[name] += by // timedelta(seconds=1)
         yield Recorded(item.sort_us if item.time_us is None else item.sort_us + step, record)
 
 
@@ -220,9 +258,19 @@ _CASTS: dict[Kind, Callable[[str], Any]] = {
 }
 
 
-def _read(path: Path, digest: str, encoding: str, form: Format) -> Iterator[Recorded]:
-    """A file's records in its order, with their ids: `<hash>-<row>`, and `<hash>-<row>.<n>` from a row's second on."""
+def _read(path: Path, digest: str, encoding: str, form: Format | Document) -> Iterator[Recorded]:
+    """A file's records in its order, with their ids."""
     sort_us = BEFORE_ALL
+    records = _of_document(path, digest, form) if isinstance(form, Document) else _of_rows(path, digest, encoding, form)
+    for record in records:
+        when = record.get("event_time")
+        if isinstance(when, datetime):
+            sort_us = (when - EPOCH) // MICROSECOND
+        yield Recorded(sort_us, record)
+
+
+def _of_rows(path: Path, digest: str, encoding: str, form: Format) -> Iterator[RawRecord]:
+    """The records of a CSV; ids are `<hash>-<row>`, and `<hash>-<row>.<n>` from a row's second on."""
     with _rows(path, encoding) as rows:
         header = _header(path, rows)
         for row_number, row in enumerate(rows, start=1):
@@ -231,10 +279,23 @@ def _read(path: Path, digest: str, encoding: str, form: Format) -> Iterator[Reco
                 if len(row) > len(header):
                     record["surplus_cells"] = row[len(header) :]
                 record.setdefault("event_id", f"{digest}-{row_number}" + (f".{nth}" if nth > 1 else ""))
-                when = record.get("event_time")
-                if isinstance(when, datetime):
-                    sort_us = (when - EPOCH) // MICROSECOND
-                yield Recorded(sort_us, record)
+                yield record
+
+
+def _of_document(path: Path, digest: str, form: Document) -> Iterator[RawRecord]:
+    """The records of a file that is one JSON object; ids are `<hash>-<place>`, from 1."""
+    with _open(path) as content:
+        text = content.read().removeprefix(codecs.BOM_UTF8)
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise ReplayError(f"{path}: not JSON: {error}") from error
+    try:
+        for place, record in enumerate(form.convert(found), start=1):
+            record.setdefault("event_id", f"{digest}-{place}")
+            yield record
+    except ReplayError as error:
+        raise ReplayError(f"{path}: {error}") from error
 
 
 @contextmanager
@@ -307,10 +368,19 @@ def _header(path: Path, rows: Iterator[list[str]]) -> list[str]:
     return header
 
 
-def _format_of(path: Path, header: list[str], formats: Sequence[Format]) -> Format:
+def _document_of(path: Path, formats: Sequence[Format | Document]) -> Document | None:
+    """The format of a file that begins as JSON does; none where it doesn't, or no format is such a one."""
+    with _open(path) as content:
+        is_json = content.read(_CHUNK).removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"{"
+    return next((form for form in formats if isinstance(form, Document)), None) if is_json else None
+
+
+def _csv_format_of(path: Path, encoding: str, formats: Sequence[Format | Document]) -> Format:
+    with _rows(path, encoding) as rows:
+        header = _header(path, rows)
     try:
         for form in formats:
-            if form.matches(header):
+            if isinstance(form, Format) and form.matches(header):
                 return form
     except ReplayError as error:
         raise ReplayError(f"{path}: {error}") from error

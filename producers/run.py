@@ -26,6 +26,7 @@ from headwater.topics import ensure_topics
 from producers.delivery import Delivery, encode
 from producers.pacing import at_event_time, at_rate, keep_pace
 from producers.replay import (
+    Document,
     Format,
     RawRecord,
     Recorded,
@@ -47,12 +48,14 @@ STOP_PATIENCE_S = 10.0
 class StreamProducer:
     """What a stream's module gives: its simulation (from a seed, or None) and the recorded formats it knows.
 
-    The contract's own field names are a format of every stream and need not be named.
+    The contract's own field names are a format of every stream and need not be named. `seconds_fields` are the times of
+    a record in seconds since 1970, beside `event_time`.
     """
 
     stream: Stream
     simulate: Callable[[int | None], Iterator[RawRecord]]
-    formats: tuple[Format, ...] = ()
+    formats: tuple[Format | Document, ...] = ()
+    seconds_fields: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -176,7 +179,7 @@ def _replay_feed(producer: StreamProducer, options: Options, now: datetime) -> F
     recorded: Iterator[Recorded] = replay(recordings, as_recorded=options.as_recorded)
     last = last_time(recordings, options.count, as_recorded=options.as_recorded)
     if options.now and last is not None:
-        recorded = shifted(recorded, now - last, f"{int(now.timestamp() * 1e6):x}")
+        recorded = shifted(recorded, now - last, f"{int(now.timestamp() * 1e6):x}", producer.seconds_fields)
     total = sum(map(len, recordings))
     if options.speed is None:
         return Feed(at_rate(options.rate or math.inf), (r.record for r in recorded), total)

@@ -164,7 +164,8 @@ def shortened(text: str) -> str:
 COLUMN_TYPES: dict[Kind, type[TypeEngine[Any]] | TypeEngine[Any]] = {
     Kind.TEXT: Words,
     Kind.WHOLE: sa.BigInteger,
-    Kind.NUMBER: sa.Double,
+    # The same in SQL Server, under the name by which it is given back.
+    Kind.NUMBER: sa.Double().with_variant(sa.FLOAT(53), "mssql"),
     Kind.MONEY: sa.Numeric(MONEY_DIGITS, MONEY_DECIMALS),
     Kind.BOOLEAN: sa.Boolean,
     Kind.TIME: Instant,
@@ -245,11 +246,9 @@ class Database:
             operations = Operations(self._migration(connection))
             for what, *about in missing:
                 match what:
-                    case "add_table":
-                        about[0].create(connection)
                     case "add_column":
                         operations.add_column(about[1], about[2])
-                    case "add_index":
+                    case "add_table" | "add_index":
                         about[0].create(connection)
 
     def _migration(self, connection: Connection) -> MigrationContext:
@@ -279,7 +278,7 @@ class Database:
                 key = inspector.get_pk_constraint(name)["constrained_columns"]
                 if key != wanted_key:
                     raise self._unfit(f"the key of {name} is {key} and would have to be {wanted_key}", name)
-        return [change for change in found if change[0] != "add_index" or change[1].table.name not in new]
+        return found
 
     def _unfit(self, what: str, table: str) -> SqlError:
         return SqlError(
@@ -351,10 +350,11 @@ class Database:
                     connection.exec_driver_sql(statement)
                 yield connection
         except DBAPIError as error:
+            reason = " ".join(str(error.orig).split())
             if is_away(error):
-                raise UnreachableError(str(error.orig).strip()) from error
+                raise UnreachableError(reason) from error
             raise SqlError(
-                f"{self} refuses what the job writes: {str(error.orig).strip()}. If its tables were changed, start "
+                f"{self} refuses what the job writes: {reason}. If its tables were changed, start "
                 f"the job again: it adds what they lack."
             ) from error
 

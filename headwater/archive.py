@@ -122,7 +122,7 @@ class Archive:
     def counters(self) -> dict[str, int]:
         """The ledger's, and how many rows the SQL database is ``owed``."""
         outbox = self._tally.outbox
-        return self._ledger.counters() | ({"owed": len(outbox)} if outbox else {})
+        return self._ledger.counters() | ({"owed": outbox.owed()} if outbox else {})
 
     def _last_appended(self) -> int:
         return max(delta.last_batch(self._path(name), APPLICATION) for name in ("records", "rejected"))

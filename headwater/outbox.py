@@ -49,7 +49,8 @@ class Outbox:
         self._next_try = 0.0
         ledger.db.executescript(_SCHEMA)
 
-    def __len__(self) -> int:
+    def owed(self) -> int:
+        """How many rows."""
         (found,) = self._ledger.db.execute("SELECT count(*) FROM owed").fetchone()
         return int(found)
 
@@ -62,7 +63,7 @@ class Outbox:
 
     def bring(self) -> None:
         """Brings the database what it is owed; one that is away is told once and tried again later."""
-        if (self._has_met and not len(self)) or self._clock() < self._next_try:
+        if (self._has_met and not self.owed()) or self._clock() < self._next_try:
             return
         try:
             brought = self._bring()
@@ -80,7 +81,7 @@ class Outbox:
                 "%s can't be written to, %d rows wait in the ledger and are brought when it can; everything else goes "
                 "on. The reason: %s",
                 self._database,
-                len(self),
+                self.owed(),
                 reason,
             )
         self._wait = min(2 * self._wait, LONGEST_WAIT_SECONDS) or FIRST_WAIT_SECONDS

@@ -260,7 +260,7 @@ def test_rows_as_the_archive_has_them(walk: Walk) -> None:
     some(walk)
     walk.publish()
     assert walk.held() == walk.expected()
-    assert len(walk.outbox) == 0
+    assert walk.outbox.owed() == 0
     walk.send("k0", 3_600, "moved")
     walk.send("k1", 0.5, "late: changes nothing")
     walk.take_back(5)
@@ -295,7 +295,7 @@ def test_killed_between_any_two_writes(walk: Walk, killer: Killer) -> None:
         else:
             assert after > 6, killer.seen
         killer.arm(None)
-        assert (walk.held(), len(walk.outbox)) == (walk.expected(), 0), f"killed after write {after}"
+        assert (walk.held(), walk.outbox.owed()) == (walk.expected(), 0), f"killed after write {after}"
 
 
 def test_a_database_that_is_away_delays_and_loses_nothing(
@@ -307,7 +307,7 @@ def test_a_database_that_is_away_delays_and_loses_nothing(
         walk.send("k1", 90, "while it was away", 7)
         walk.take_back(3)
         walk.publish()
-        waiting = len(walk.outbox)
+        waiting = walk.outbox.owed()
         assert waiting > 0
         walk.now += 4
         walk.publish()  # not tried yet
@@ -316,10 +316,10 @@ def test_a_database_that_is_away_delays_and_loses_nothing(
         walk.open()
         walk.send("k9", 91)
         walk.publish()
-        assert len(walk.outbox) > waiting
+        assert walk.outbox.owed() > waiting
     walk.now += 60
     walk.publish()
-    assert (walk.held(), len(walk.outbox)) == (walk.expected(), 0)
+    assert (walk.held(), walk.outbox.owed()) == (walk.expected(), 0)
     away, away_again, back = (record.getMessage() for record in caplog.records)
     assert (f", {waiting} rows wait" in away, "can't be written to" in away_again) == (True, True)
     assert "answers again: " in back
@@ -346,11 +346,11 @@ def test_a_table_that_somebody_locks(postgres: Server, tmp_path: Path) -> None:
         other.execute("LOCK TABLE walk_minutes")
         walk.send("k1", 90)
         walk.publish()
-        assert len(walk.outbox) > 0
+        assert walk.outbox.owed() > 0
         other.execute("ROLLBACK")
     walk.now += 5
     walk.publish()
-    assert (walk.held(), len(walk.outbox)) == (walk.expected(), 0)
+    assert (walk.held(), walk.outbox.owed()) == (walk.expected(), 0)
     walk.close()
 
 
@@ -402,7 +402,8 @@ def test_a_column_and_a_table_that_were_not_there(walk: Walk) -> None:
     walk.publish()
     walk.statements(
         "ALTER TABLE walk_readings DROP COLUMN weight", "ALTER TABLE walk_readings DROP COLUMN is_odd",
-        "ALTER TABLE walk_readings ADD theirs INTEGER", "DROP TABLE walk_minutes", "DROP INDEX ix_walk_readings_happened",
+        "ALTER TABLE walk_readings ADD theirs INTEGER", "DROP TABLE walk_minutes",
+        "DROP INDEX ix_walk_readings_happened",
     )  # fmt: skip
     walk.open()
     walk.publish()
@@ -440,7 +441,7 @@ def test_a_table_that_somebody_takes_away(walk: Walk) -> None:
     walk.publish()
     walk.statements("DROP TABLE walk_readings")
     walk.send("k1", 90)
-    with pytest.raises(SqlError, match="walk_readings.* start the job again"):
+    with pytest.raises(SqlError, match=r"walk_readings.* start the job again"):
         walk.publish()
     walk.open()
     walk.publish()

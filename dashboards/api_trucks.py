@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
-import orjson
 from fastapi import APIRouter, HTTPException, Path, Query
-from fastapi.responses import JSONResponse
 from pydantic import AwareDatetime
 
 from dashboards import geojson
+from dashboards.geojson import GeoJson
 from dashboards.tables import Page, read_page
 from headwater.contracts.trucks import TRUCKS
 from headwater.errors import SettingsError
@@ -28,15 +27,6 @@ Truck = Annotated[str, Path(description="A truck's id, as the records have it.")
 Since = Annotated[AwareDatetime | None, Query(description="From this time on: ISO 8601 with offset.")]
 Until = Annotated[AwareDatetime | None, Query(description="Before this time: ISO 8601 with offset.")]
 Limit = Annotated[int, Query(ge=1, le=MOST_FIXES, description="At most so many records, the newest.")]
-
-
-class GeoJson(JSONResponse):
-    """RFC 7946; times as ISO 8601 in UTC."""
-
-    media_type = "application/geo+json"
-
-    def render(self, content: Any) -> bytes:
-        return orjson.dumps(content, option=orjson.OPT_UTC_Z)
 
 
 def add_routes(router: APIRouter, settings: Settings) -> None:

@@ -83,10 +83,18 @@ class DashboardSettings(Section):
 
 
 class OpenSkySettings(Section):
-    """Credentials of the OpenSky Network, for the live aircraft source."""
+    """The OpenSky Network, for the live aircraft source: credentials, the area asked for, the day's credits."""
 
     client_id: str = ""
     client_secret: str = Field(default="", repr=False)
+    box: str = ""
+    credits_a_day: int = Field(default=0, ge=0)
+    timeout_seconds: float = Field(default=20, gt=0)
+    base_url: str = Field(default="https://opensky-network.org/api", pattern=r"^https?://\S+[^/\s]$")
+    token_url: str = Field(
+        default="https://auth.opensky-network.org/auth/realms/opensky-network/protocol/openid-connect/token",
+        pattern=r"^https?://\S+$",
+    )
 
 
 class SparkSettings(Section):

@@ -9,12 +9,14 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
+from typing import Protocol
 
 import structlog
+from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -22,9 +24,9 @@ from headwater.broker import ensure_broker
 from headwater.contracts.base import Stream
 from headwater.kafka import client_config
 from headwater.settings import Settings, load_settings
-from headwater.topics import ensure_topics
+from headwater.topics import STATUS_TOPIC, ensure_topics
 from producers.delivery import Delivery, encode
-from producers.pacing import at_event_time, at_rate, keep_pace
+from producers.pacing import SLICE_S, at_event_time, at_rate, keep_pace
 from producers.replay import (
     Document,
     Format,
@@ -44,6 +46,32 @@ STOP_PATIENCE_S = 10.0
 """The same after SIGTERM or SIGINT."""
 
 
+STATUS_EVERY_S = 30.0
+"""At least so often a producer with a live source says what it does."""
+
+
+class LiveSource(Protocol):
+    """What is asked again and again for what is new; `next_at` is when next, in seconds since 1970."""
+
+    next_at: float
+
+    def poll(self) -> Iterator[RawRecord]: ...
+
+
+class Live(Protocol):
+    """A stream's live side, and what its producer says of itself for the dashboard, whatever the source."""
+
+    status_key: str
+
+    def obstacle(self, settings: Settings) -> str | None:
+        """Why the live source can't be reached; None where it can."""
+
+    def connect(self, settings: Settings) -> LiveSource: ...
+
+    def status(self, options: Options, sent: int, source: LiveSource | None) -> BaseModel:
+        """A value of the status topic; `source` is the one that is polled, if any."""
+
+
 @dataclass(frozen=True)
 class StreamProducer:
     """What a stream's module gives: its simulation (from a seed, or None) and the recorded formats it knows.
@@ -56,11 +84,15 @@ class StreamProducer:
     simulate: Callable[[int | None], Iterator[RawRecord]]
     formats: tuple[Format | Document, ...] = ()
     seconds_fields: tuple[str, ...] = ()
+    live: Live | None = None
 
 
 @dataclass(frozen=True)
 class Options:
-    """The command line, checked. `rate` is in records a second, infinite for `max`, None where none is given."""
+    """The command line, checked. `rate` is in records a second, infinite for `max`, None where none is given.
+
+    `reason` is why this source, where `auto` was asked for.
+    """
 
     source: str
     paths: tuple[Path, ...]
@@ -70,6 +102,7 @@ class Options:
     seed: int | None
     now: bool
     as_recorded: bool
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -107,22 +140,33 @@ class Stop:
 
 def run(producer: StreamProducer, arguments: Sequence[str] | None = None) -> int:
     """A producer's main program; returns its exit code: 0, or 1 where messages were not delivered."""
-    options = parse(producer, arguments)
     settings = load_settings()
+    options = chosen(producer, parse(producer, arguments), settings)
     log = structlog.get_logger().bind(stream=producer.stream.name, source=options.source)
     stop = Stop()
     with stop.listening():
-        feed = feed_of(producer, options, settings, datetime.now(UTC))
-        if feed.total == 0:
+        source = producer.live.connect(settings) if producer.live and options.source == "live" else None
+        feed = None if source else feed_of(producer, options, settings, datetime.now(UTC))
+        if feed is not None and feed.total == 0:
             log.info("nothing to send", rows=0)
             return 0
         bootstrap = ensure_broker(settings)
         ensure_topics(settings, bootstrap, [producer.stream])
-        delivery = Delivery(producer.stream.raw_topic, client_config(settings, bootstrap))
-        log.info("sending", topic=delivery.topic, broker=bootstrap, records=feed.total or "until stopped")
+        client = client_config(settings, bootstrap)
+        delivery = Delivery(producer.stream.raw_topic, client)
+        report = Report(producer.live, options, source, delivery, client)
+        total = options.count if feed is None else feed.total
+        log.info(
+            "sending", topic=delivery.topic, broker=bootstrap, records=total or "until stopped", why=options.reason
+        )
         started = time.monotonic()
-        send(producer.stream, feed, delivery, stop)
+        report.say()
+        if feed is not None:
+            send(producer.stream, feed, delivery, stop, report)
+        elif source is not None:
+            send_live(producer.stream, source, options.count, delivery, stop, report)
         delivery.flush(STOP_PATIENCE_S if stop() else DELIVERY_PATIENCE_S)
+        report.close()
     seconds = time.monotonic() - started
     log.info(
         "stopped" if stop() else "done",
@@ -137,17 +181,82 @@ def run(producer: StreamProducer, arguments: Sequence[str] | None = None) -> int
     return 1 if delivery.errors or delivery.is_dead else 0
 
 
-def send(stream: Stream, feed: Feed, delivery: Delivery, stop: Stop) -> None:
+class Report:
+    """What a producer with a live side says of itself, for the dashboard; losing one of these does no harm."""
+
+    def __init__(
+        self, live: Live | None, options: Options, source: LiveSource | None, delivery: Delivery, client: dict[str, str]
+    ) -> None:
+        self._live = live
+        self._options = options
+        self._source = source
+        self._delivery = delivery
+        self._topic = Delivery(STATUS_TOPIC, client) if live else None
+        self._due = 0.0
+
+    def say(self) -> None:
+        """Say it now."""
+        if self._live and self._topic:
+            told = self._live.status(self._options, self._delivery.sent, self._source)
+            self._topic.send(self._live.status_key, told.model_dump_json(exclude_none=True).encode())
+            self._topic.poll()
+            self._due = time.monotonic() + STATUS_EVERY_S
+
+    def say_if_due(self) -> None:
+        """Say it if that is long ago."""
+        if time.monotonic() >= self._due:
+            self.say()
+
+    def close(self) -> None:
+        """Say it for the last time."""
+        self.say()
+        if self._topic:
+            self._topic.flush(STOP_PATIENCE_S)
+
+
+def chosen(producer: StreamProducer, options: Options, settings: Settings) -> Options:
+    """The options with `auto` made up: live where that can be reached, else simulated, and why."""
+    if options.source != "auto" or producer.live is None:
+        return options
+    obstacle = producer.live.obstacle(settings)
+    if obstacle is None:
+        return replace(options, source="live", reason="the live source can be reached")
+    return replace(options, source="simulate", reason=f"the live source can't be reached: {obstacle}")
+
+
+def send_live(
+    stream: Stream, source: LiveSource, count: int | None, delivery: Delivery, stop: Stop, report: Report
+) -> None:
+    """Send what is new at each poll until `count` are sent, `stop` is set, or the client is beyond repair."""
+    left = math.inf if count is None else count
+
+    def is_over() -> bool:
+        return stop() or delivery.is_dead or left <= 0
+
+    while not is_over():
+        for record in source.poll():
+            _send_one(stream, delivery, record)
+            left -= 1
+            if is_over():
+                break
+        report.say()
+        while not is_over() and (ahead := source.next_at - time.time()) > 0:
+            delivery.poll()
+            report.say_if_due()
+            time.sleep(min(ahead, SLICE_S))
+
+
+def send(stream: Stream, feed: Feed, delivery: Delivery, stop: Stop, report: Report) -> None:
     """Send a feed at its pace until it ends, `stop` is set, or the client is beyond repair."""
     with _progress(stream, feed.total) as advance:
 
         def send_one(record: RawRecord) -> None:
-            key = record.get(stream.key)
-            delivery.send(None if key is None else str(key), encode(record))
+            _send_one(stream, delivery, record)
             advance()
 
         def sleep(seconds: float) -> None:
             delivery.poll()
+            report.say_if_due()
             time.sleep(seconds)
 
         keep_pace(
@@ -158,6 +267,11 @@ def send(stream: Stream, feed: Feed, delivery: Delivery, stop: Stop) -> None:
             sleep=sleep,
             stopped=lambda: stop() or delivery.is_dead,
         )
+
+
+def _send_one(stream: Stream, delivery: Delivery, record: RawRecord) -> None:
+    key = record.get(stream.key)
+    delivery.send(None if key is None else str(key), encode(record))
 
 
 def feed_of(producer: StreamProducer, options: Options, settings: Settings, now: datetime) -> Feed:
@@ -192,9 +306,9 @@ def parse(producer: StreamProducer, arguments: Sequence[str] | None = None) -> O
     name = producer.stream.name
     parser = argparse.ArgumentParser(prog=f"python -m producers.{name}", description=producer.stream.description)
     parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="recorded files, plain or .gz")
-    parser.add_argument(
-        "--source", choices=("simulate", "replay"), help="default: replay where a PATH is given, else simulate"
-    )
+    simulated = "auto" if producer.live else "simulate"
+    sources = ("simulate", "replay", "live", "auto") if producer.live else ("simulate", "replay")
+    parser.add_argument("--source", choices=sources, help=f"default: replay where a PATH is given, else {simulated}")
     parser.add_argument(
         "--rate", type=_rate, metavar="N|max", help="records a second (replay: max; simulate: the settings' rate)"
     )
@@ -209,13 +323,17 @@ def parse(producer: StreamProducer, arguments: Sequence[str] | None = None) -> O
     parser.add_argument("--now", action="store_true", help="replay: shift times so that the last is now, with new ids")
     parser.add_argument("--as-recorded", action="store_true", help="replay: in the file's order, not by event time")
     given = parser.parse_intermixed_args(arguments)
-    source = given.source or ("replay" if given.paths else "simulate")
+    source = given.source or ("replay" if given.paths else simulated)
     if source == "replay" and not given.paths:
         parser.error("--source replay needs a PATH")
     if source != "replay":
         for_replay = {"a PATH": given.paths, "--speed": given.speed, "--as-recorded": given.as_recorded}
         for option in (option for option, value in for_replay.items() if value):
             parser.error(f"{option} is for --source replay, not {source}")
+    if source == "live":
+        paces = {"--rate": given.rate, "--seed": given.seed}
+        for option in (option for option, value in paces.items() if value is not None):
+            parser.error(f"{option} is not for --source live, whose pace and records are not ours")
     if given.rate is not None and given.speed is not None:
         parser.error("--rate and --speed are two ways to set the pace: give one")
     return Options(

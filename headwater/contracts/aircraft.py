@@ -144,7 +144,7 @@ class ProducerStatus(Row):
     received: int = Field(default=0, description="States in all answers since the start.")
     sent: int = 0
     unchanged: int = Field(default=0, description="Received and not sent: nothing was heard since the one before.")
-    malformed: int = Field(default=0, description="Received and not sent: no state vector.")
+    malformed: int = Field(default=0, description="Of those sent, no state vector: the job rejects it.")
     at: AwareDatetime
 
 

@@ -74,6 +74,16 @@ class Server:
             self._process.wait(PATIENCE_SECONDS)
             self._process = None
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Takes connections, as its machine does, and says nothing."""
+        assert self._process
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
     def close(self) -> None:
         self.stop()
         self._log.close()

@@ -298,6 +298,21 @@ def test_killed_between_any_two_writes(walk: Walk, killer: Killer) -> None:
         assert (walk.held(), walk.outbox.owed()) == (walk.expected(), 0), f"killed after write {after}"
 
 
+def test_a_kill_around_the_two_commits_fills_nothing_anew(walk: Walk, killer: Killer) -> None:
+    walk.send("k1", 5)
+    walk.publish()
+    walk.send("k1", 6)
+    for point in ("write", "write", "write", "paid"):
+        killer.arm_at(point)
+        with pytest.raises(Killed):
+            walk.publish()
+        walk.open()
+    killer.arm(None)
+    walk.publish()
+    assert "clear" not in killer.seen
+    assert (walk.held(), walk.outbox.owed()) == (walk.expected(), 0)
+
+
 def test_a_database_that_is_away_delays_and_loses_nothing(
     walk: Walk, backend: Backend, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -334,6 +349,18 @@ def test_a_database_that_was_away_from_the_start(walk: Walk, backend: Backend) -
     assert walk.held() == walk.expected()
 
 
+def test_a_database_that_comes_back_empty(walk: Walk, backend: Backend) -> None:
+    some(walk)
+    walk.publish()
+    walk.send("k1", 90)
+    with backend.away(walk.url):
+        walk.publish()
+    walk.statements("DROP TABLE walk_readings", "DROP TABLE walk_minutes", "DROP TABLE headwater_marks")
+    walk.now += 5
+    walk.publish()
+    assert (walk.held(), walk.outbox.owed()) == (walk.expected(), 0)
+
+
 def test_a_table_that_somebody_locks(postgres: Server, tmp_path: Path) -> None:
     with postgres.connect() as connection:
         connection.execute("CREATE DATABASE locked")
@@ -348,6 +375,21 @@ def test_a_table_that_somebody_locks(postgres: Server, tmp_path: Path) -> None:
         walk.publish()
         assert walk.outbox.owed() > 0
         other.execute("ROLLBACK")
+    walk.now += 5
+    walk.publish()
+    assert (walk.held(), walk.outbox.owed()) == (walk.expected(), 0)
+    walk.close()
+
+
+def test_a_server_that_answers_nothing(postgres: Server, tmp_path: Path) -> None:
+    with postgres.connect() as connection:
+        connection.execute("CREATE DATABASE frozen")
+    walk = Walk(tmp_path / "ledger.db", postgres.url("frozen") + "?connect_timeout=2")
+    walk.open()
+    some(walk)
+    with postgres.frozen():
+        walk.publish()
+    assert walk.outbox.owed() > 0
     walk.now += 5
     walk.publish()
     assert (walk.held(), walk.outbox.owed()) == (walk.expected(), 0)

@@ -10,6 +10,7 @@ import secrets
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from random import Random
+from typing import NamedTuple
 
 from headwater.contracts.aircraft import EMERGENCIES, EMERGENCY, RADIO_FAILURE
 from headwater.icao24 import block_of
@@ -59,9 +60,17 @@ VFR_SQUAWK = "7000"
 VFR_SQUAWK_OF = {"United States": "1200", "Canada": "1200", "Australia": "1200"}
 
 
+class Flight(NamedTuple):
+    """A leg, and what the transponder says on it."""
+
+    leg: Leg
+    callsign: str
+    squawk: str
+
+
 @dataclass
 class Aircraft:
-    """An airframe and what it does: its leg, since when (s since 1970), and what was last heard of it."""
+    """An airframe and what it does: its flight, since when (s since 1970), and what was last heard of it."""
 
     icao24: str
     seed: str
@@ -72,11 +81,9 @@ class Aircraft:
     has_squawk: bool
     has_callsign: bool
     geo_offset_m: float
-    leg: Leg
-    legs: int = 1
+    flight: Flight
+    flights: int = 1
     left_at: float = 0.0
-    callsign: str = ""
-    squawk: str = ""
     last_contact: int = 0
     silent_from: float = 0.0
     silent_until: float = 0.0
@@ -133,7 +140,7 @@ def heard(aircraft: Aircraft, clock: float) -> RawRecord | None:
     _fly(aircraft, clock)
     rng = aircraft.rng
     at = clock - (rng.uniform(*FRESH_S) if rng.random() < FRESH_SHARE else rng.uniform(*OLD_S))
-    if _is_silent(aircraft, at) or at < aircraft.left_at or not aircraft.leg.is_heard(at - aircraft.left_at):
+    if _is_silent(aircraft, at) or at < aircraft.left_at or not aircraft.flight.leg.is_heard(at - aircraft.left_at):
         return None
     if int(at) <= aircraft.last_contact:
         return None
@@ -142,11 +149,11 @@ def heard(aircraft: Aircraft, clock: float) -> RawRecord | None:
 
 
 def _record(aircraft: Aircraft, at: int, snapshot_time: int) -> RawRecord:
-    rng, leg, since = aircraft.rng, aircraft.leg, max(0.0, at - aircraft.left_at)
+    rng, leg, since = aircraft.rng, aircraft.flight.leg, max(0.0, at - aircraft.left_at)
     here = fix(leg, since)
     record: RawRecord = {
         "icao24": aircraft.icao24,
-        "callsign": aircraft.callsign if aircraft.has_callsign else "",
+        "callsign": aircraft.flight.callsign if aircraft.has_callsign else "",
         "origin_country": aircraft.flown.country,
         "last_contact": at,
         "on_ground": here.on_ground,
@@ -161,7 +168,7 @@ def _record(aircraft: Aircraft, at: int, snapshot_time: int) -> RawRecord:
     if rng.random() >= NO_VELOCITY_SHARE:
         wobble = 0.0 if here.on_ground else rng.uniform(-1.5, 1.5)
         record["velocity"] = round(max(0.0, here.speed_ms + wobble), 2)
-    squawk = leg.squawk(since) or (aircraft.squawk if aircraft.has_squawk else None)
+    squawk = leg.squawk(since) or (aircraft.flight.squawk if aircraft.has_squawk else None)
     if squawk is not None:
         record["squawk"] = squawk
     if not here.on_ground:
@@ -173,7 +180,7 @@ def _position(aircraft: Aircraft, at: int, here: Fix) -> RawRecord:
     """Where it is, now and then where it was some seconds before."""
     if aircraft.rng.random() < OLD_POSITION_SHARE:
         at = max(int(aircraft.left_at) + 1, at - aircraft.rng.randrange(1, 15))
-        here = fix(aircraft.leg, at - aircraft.left_at)
+        here = fix(aircraft.flight.leg, at - aircraft.left_at)
     return {
         "time_position": at,
         "longitude": round((here.longitude + 180) % 360 - 180, 4),
@@ -197,21 +204,24 @@ def _vertical(aircraft: Aircraft, here: Fix) -> RawRecord:
 
 def _fly(aircraft: Aircraft, clock: float) -> None:
     """On to the leg that the clock's reading belongs to."""
-    while clock >= aircraft.left_at + aircraft.leg.ends_s:
-        aircraft.left_at += aircraft.leg.ends_s
-        aircraft.legs += 1
-        _take(aircraft, aircraft.leg.destination, aircraft.leg.next_stand)
+    while clock >= aircraft.left_at + aircraft.flight.leg.ends_s:
+        aircraft.left_at += aircraft.flight.leg.ends_s
+        _take_next(aircraft)
 
 
-def _take(aircraft: Aircraft, here: Airport, stand: Place | None) -> None:
-    """Plan the next leg, by its number alone."""
-    rng = Random(f"{aircraft.seed}-{aircraft.legs}")
-    leg = planned(rng, aircraft.flown.kind, here, next_airport(rng, aircraft.flown, here), stand)
+def _take_next(aircraft: Aircraft) -> None:
+    before = aircraft.flight.leg
+    aircraft.flights += 1
+    aircraft.flight = flight(aircraft.seed, aircraft.flights, aircraft.flown, before.destination, before.next_stand)
+
+
+def flight(seed: str, number: int, flown: Flown, here: Airport, stand: Place | None = None) -> Flight:
+    """An airframe's flight by its number in the run, from where it is."""
+    rng = Random(f"{seed}-{number}")
+    leg = planned(rng, flown.kind, here, next_airport(rng, flown, here), stand)
     if rng.random() < INCIDENT_SHARE:
         leg = replace(leg, incident=incident(rng, leg))
-    aircraft.leg = leg
-    aircraft.callsign = callsign(rng, aircraft.flown)
-    aircraft.squawk = _squawk(rng, aircraft.flown)
+    return Flight(leg, callsign(rng, flown), _squawk(rng, flown))
 
 
 def _is_silent(aircraft: Aircraft, at: float) -> bool:
@@ -237,7 +247,9 @@ def _aircraft(run_id: str, number: int, taken: set[str], clock: float) -> Aircra
     while number < len(OPENINGS) and flown.kind not in (HEAVY, LARGE):
         flown = drawn(frame)
     block = block_of(flown.country)
-    icao24 = next(a for a in iter(lambda: f"{frame.choice(block[1:]):06x}", "") if a not in taken)
+    icao24 = f"{frame.choice(block[1:]):06x}"
+    while icao24 in taken:
+        icao24 = f"{frame.choice(block[1:]):06x}"
     taken.add(icao24)
     rng = Random(seed)
     aircraft = Aircraft(
@@ -250,21 +262,21 @@ def _aircraft(run_id: str, number: int, taken: set[str], clock: float) -> Aircra
         has_squawk=frame.random() >= NO_SQUAWK_SHARE,
         has_callsign=frame.random() >= NO_CALLSIGN_SHARE,
         geo_offset_m=frame.uniform(*GEO_OFFSET_M),
-        leg=planned(rng, flown.kind, flown.home, next_airport(rng, flown, flown.home)),
+        flight=flight(seed, 1, flown, flown.home),
     )
-    _take(aircraft, flown.home, None)
     if number < len(OPENINGS):
         _open(aircraft, clock, *OPENINGS[number])
     else:
-        aircraft.left_at = clock - rng.uniform(0, aircraft.leg.ends_s)
+        aircraft.left_at = clock - rng.uniform(0, aircraft.flight.leg.ends_s)
     return aircraft
 
 
 def _open(aircraft: Aircraft, clock: float, until_s: float, squawk: str | None, is_steep: bool) -> None:
     """Put an aircraft where something is about to go wrong: the middle of a cruise that is long and high enough."""
-    while incident(Random(0), aircraft.leg) is None:
-        aircraft.legs += 1
-        _take(aircraft, aircraft.leg.destination, None)
-    at_s = aircraft.leg.top_s + aircraft.leg.cruise_s / 3
-    aircraft.leg = replace(aircraft.leg, incident=Incident(at_s, OPENING_LASTS_S, squawk, is_steep))
+    while incident(Random(0), aircraft.flight.leg) is None:
+        _take_next(aircraft)
+    leg = aircraft.flight.leg
+    at_s = leg.top_s + leg.cruise_s / 3
+    leg = replace(leg, incident=Incident(at_s, OPENING_LASTS_S, squawk, is_steep))
+    aircraft.flight = aircraft.flight._replace(leg=leg)
     aircraft.left_at = clock + until_s - at_s

@@ -173,15 +173,13 @@ def planned(rng: Random, kind: Kind, origin: Airport, destination: Airport, stan
     )
 
 
-def incident(rng: Random, leg: Leg, at_s: float | None = None) -> Incident | None:
+def incident(rng: Random, leg: Leg) -> Incident | None:
     """Something that goes wrong while a leg cruises; none where it does so too low or too briefly."""
     lasts_s = rng.uniform(*INCIDENT_S)
     if leg.cruise_m < INCIDENT_FROM_M or leg.cruise_s < lasts_s:
         return None
     _, squawk, is_steep = rng.choices(INCIDENTS, [weight for weight, *_ in INCIDENTS])[0]
-    if at_s is None:
-        at_s = leg.top_s + rng.uniform(0, leg.cruise_s - lasts_s)
-    return Incident(at_s, lasts_s, squawk, is_steep)
+    return Incident(leg.top_s + rng.uniform(0, leg.cruise_s - lasts_s), lasts_s, squawk, is_steep)
 
 
 def fix(leg: Leg, at_s: float) -> Fix:

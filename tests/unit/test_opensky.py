@@ -19,8 +19,8 @@ SWISS = ["4b1815", "SWR123  ", "Switzerland", 1714311890, 1714311895, 8.5, 47.4,
          None, 11_269.98, "1000", False, 0, 4]  # fmt: skip
 BARE = ["c067ae", None, "Canada", None, 1714311880, None, None, None, None, None, None, None, None, None, None, None,
         None, None]  # fmt: skip
-FIJI = ["c88092", "FJI91   ", "Fiji", 1714311895, 1714311896, 179.5, -17.7, 0.0, False, 0.0, 0.0, 0.0, None, 0.0, "0000",
-        False, 0, 0]  # fmt: skip
+FIJI = ["c88092", "FJI91   ", "Fiji", 1714311895, 1714311896, 179.5, -17.7, 0.0, False, 0.0, 0.0, 0.0, None, 0.0,
+        "0000", False, 0, 0]  # fmt: skip
 SAMOA = ["902001", "", "Samoa", 1714311895, 1714311897, -172.0, -13.8, None, True, 0.0, 0.0, None, None, None, None,
          False, 0, 0]  # fmt: skip
 
@@ -128,10 +128,8 @@ def test_only_what_is_new_is_sent(world, source):
     "odd",
     [None, "text", 7, [], SWISS[:16], {"icao24": "4b1815"}],
 )
-def test_what_is_no_state_vector_is_counted_and_left_to_the_job_and_loses_no_other(world, odd):
-    world.stand_in = StandIn(lambda now: (int(now), [SWISS, BARE]), world.clock)
-    source, adapter = connected(world.stand_in, world.clock, settings())
-    source._client.states = lambda box: Answer(int(START), [SWISS, odd, FIJI], 396)
+def test_what_is_no_state_vector_is_counted_and_left_to_the_job_and_loses_no_other(world, source, odd, monkeypatch):
+    monkeypatch.setattr(Client, "states", lambda _, box: Answer(int(START), [SWISS, odd, FIJI], 396))
 
     swiss, told, fiji = world.polled(source)
 

@@ -306,6 +306,7 @@ def test_a_kill_around_the_two_commits_fills_nothing_anew(walk: Walk, killer: Ki
         killer.arm_at(point)
         with pytest.raises(Killed):
             walk.publish()
+        assert "clear" not in killer.seen
         walk.open()
     killer.arm(None)
     walk.publish()

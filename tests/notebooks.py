@@ -7,12 +7,14 @@ from typing import Any
 
 import nbformat
 import pyarrow as pa
+import sqlalchemy as sa
 from deltalake import write_deltalake
 from nbclient import NotebookClient
 
 from headwater.contracts.base import Stream
 from headwater.delta import arrow_schema, fields_of_table
 from headwater.settings import Settings
+from headwater.sql import metadata_of, sql_name
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 
@@ -52,3 +54,13 @@ def write_tables(home: Path, stream: Stream, **tables: list[dict[str, Any]]) -> 
     for name, rows in tables.items():
         schema = arrow_schema(fields_of_table(stream, name))
         write_deltalake(str(Settings(home=home).delta(stream.name, name)), pa.Table.from_pylist(rows, schema=schema))
+
+
+def write_sql(home: Path, stream: Stream, **tables: list[dict[str, Any]]) -> None:
+    """Write rows to a stream's tables in the SQL database of a home."""
+    engine, metadata = sa.create_engine(Settings(home=home).sql_url), metadata_of(stream)
+    metadata.create_all(engine)
+    with engine.begin() as connection:
+        for name, rows in tables.items():
+            connection.execute(sa.insert(metadata.tables[sql_name(stream, stream.table(name))]), rows)
+    engine.dispose()

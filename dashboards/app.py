@@ -25,14 +25,16 @@ from dashboards.fleet import FleetTracker
 from dashboards.hub import Hub
 from dashboards.mailmap import route as mailmap
 from dashboards.maps import files as map_files
-from dashboards.pages import events, home, sales, sales_graph, trucks, trucks_routes
+from dashboards.pages import aircraft, aircraft_routes, events, home, sales, sales_graph, trucks, trucks_routes
 from dashboards.raw import RawReader
 from dashboards.shell import BEAT, INDEX, SCHEME_SCRIPT, shell
+from dashboards.sky import SkyTracker
 from dashboards.state import Tracker
 from dashboards.untyped import clientside, finish_setup
 from dashboards.visits import VisitTracker
 from headwater.broker import find_broker
 from headwater.contracts import STREAMS
+from headwater.contracts.aircraft import AIRCRAFT
 from headwater.contracts.events import EVENTS
 from headwater.contracts.sessions import Patience
 from headwater.contracts.trucks import TRUCKS
@@ -107,6 +109,7 @@ def build(settings: Settings, hub: Hub, raw: RawReader, feed: Feed | None = None
         description="Live streams: rows of every table, the latest records, and the suite's health.",
     )  # fmt: skip
     trucks_routes.add_routes(server, settings, hub)
+    aircraft_routes.add_routes(server, hub)
     server.include_router(map_files.routes())
     server.include_router(api.routes(STREAMS, settings, hub, raw))
     server.include_router(mailmap.routes(settings, hub))
@@ -125,6 +128,7 @@ def build(settings: Settings, hub: Hub, raw: RawReader, feed: Feed | None = None
     )
     pages = {
         home.PATH: home.register(STREAMS),
+        aircraft.PATH: aircraft.register(app, settings),
         events.PATH: events.register(app),
         sales.PATH: sales.register(app),
         sales_graph.PATH: sales_graph.register(app),
@@ -144,7 +148,11 @@ def trackers(settings: Settings) -> dict[str, Tracker]:
     """What is worked out in memory, by stream."""
     minutes = settings.events
     patience = Patience.of_minutes(minutes.funnel_minutes, minutes.abandoned_minutes)
-    return {EVENTS.name: VisitTracker(patience), TRUCKS.name: FleetTracker(settings.trucks.moving_kmh)}
+    return {
+        AIRCRAFT.name: SkyTracker(),
+        EVENTS.name: VisitTracker(patience),
+        TRUCKS.name: FleetTracker(settings.trucks.moving_kmh),
+    }
 
 
 def _origin(template: str) -> str:

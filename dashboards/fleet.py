@@ -276,7 +276,7 @@ class FleetTracker:
             numbers = np.flatnonzero(columns["changed"] > version)
             if not len(numbers) and version:
                 return Update(names, None, self._version)
-            picked = {name: column[numbers] for name, column in columns.items()}
+            picked: dict[str, Any] = {name: column[numbers] for name, column in columns.items()}
             found = self._version
         markers = Markers(
             marker=numbers.astype(np.uint32),

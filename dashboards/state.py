@@ -140,6 +140,8 @@ class StreamView:
     versions: Mapping[str, int]
     tracker: Tracker | None = None
     """Not a picture but the thing itself: it is worked out only when somebody looks."""
+    producer: Row | None = None
+    """What the stream's producer last said of itself; most say nothing."""
 
     def table(self, kind: str) -> Mapping[str, Row]:
         return self.tables.get(kind, {})
@@ -310,6 +312,7 @@ class StreamState:
         self._rejected_count = 0
         self._archive: Row = {}
         self._last_data: float | None = None
+        self.producer: Row | None = None
 
     def apply_live(self, message: Message) -> None:
         row = _parse(message)
@@ -368,11 +371,16 @@ class StreamState:
         if at is not None:
             self._last_data = max(at, self._last_data or 0.0)
 
+    def _interval(self) -> float:
+        """Seconds from poll to poll, where the producer polls: between two of them it has not stopped."""
+        status = self.producer or {}
+        return float(status.get("interval_s") or 0.0)
+
     def view(self, now: float, link: Link, stale_after: float) -> StreamView:
         age = None if self._last_data is None else max(now - self._last_data, 0.0)
         return StreamView(
             name=self.stream.name,
-            health=_health(link, age, stale_after),
+            health=_health(link, age, stale_after + self._interval()),
             age=age,
             rate_10=self._rate.per_second(now, 10),
             rate_60=self._rate.per_second(now, 60),
@@ -388,6 +396,7 @@ class StreamState:
             tables={name: table.freeze() for name, table in self._tables.items()},
             versions={name: table.version for name, table in self._tables.items()},
             tracker=self.tracker,
+            producer=self.producer,
         )
 
 
@@ -422,6 +431,8 @@ class FeedState:
         row = _parse(message) if message.value else None
         if kind == "stream" and row is not None and name in self.streams:
             self.streams[name].apply_status(row)
+        elif kind == "producer" and name in self.streams:
+            self.streams[name].producer = row
         elif kind == "query" and row is not None:
             before = self.queries.get(name)
             # A query that idles says no batch time; the last one still tells something.

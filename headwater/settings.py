@@ -79,6 +79,8 @@ class DashboardSettings(Section):
     host: str = "127.0.0.1"
     port: Port = 8050
     coast_seconds: float = Field(default=3, ge=0)
+    aircraft_fade_seconds: float = Field(default=30, gt=0)
+    aircraft_gone_seconds: float = Field(default=120, gt=0)
     tiles: str = Field(default="", pattern=r"^(https?://\S+)?$")
 
 

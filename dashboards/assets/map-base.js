@@ -4,6 +4,7 @@
   const HM = (window.HeadwaterMap = window.HeadwaterMap || {});
   const RAD = Math.PI / 180, TILE = 512, EDGE = 85.0511, EARTH_M = 40075016.686, CREDIT_PX = 260;
   const STEPS = [30, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01];
+  const AIRPORTS_FROM_ZOOM = 6, ALL_AIRPORTS_FROM_ZOOM = 9, AIRPORT_NAMES_FROM_ZOOM = 10.5;
   const MOST_PATH_POINTS = 6000; // deck's paths are beautiful and dear: beyond it trails are plain lines
 
   HM.mercatorX = (longitude) => (longitude + 180) / 360;
@@ -60,6 +61,11 @@
     rows.map(([name, longitude, latitude, people]) =>
       ({ name, x: HM.mercatorX(longitude), y: HM.mercatorY(latitude), people }))));
 
+  let airports;
+  HM.airports = (url) => (airports ??= bytes(url).then((answer) => answer.json()).then((rows) =>
+    rows.map(([code, longitude, latitude, name, isKnown]) =>
+      ({ code, x: HM.mercatorX(longitude), y: HM.mercatorY(latitude), name, isKnown }))));
+
   /* A layer of one colour from a list of triangles or lines, drawn in one call: no instances, no attributes to make. */
   let Flat;
   const flat = (props) => {
@@ -97,9 +103,9 @@ void main() { paint = vec4(${color.map((part) => (part / 255).toFixed(4)).join("
 
   const COLOURS = {
     light: { sea: "#dbe6ee", land: [250, 249, 246, 255], border: [176, 170, 186, 255], coast: [150, 172, 188, 255],
-      grid: "rgba(70,100,130,.16)", text: "#3d4854", halo: "rgba(255,255,255,.85)", faint: "#6b7886" },
+      grid: "rgba(70,100,130,.16)", text: "#3d4854", airport: "#8a4b6b", halo: "rgba(255,255,255,.85)", faint: "#6b7886" },
     dark: { sea: "#12171d", land: [36, 41, 48, 255], border: [86, 92, 108, 255], coast: [62, 82, 100, 255],
-      grid: "rgba(150,180,210,.11)", text: "#c3cbd4", halo: "rgba(20,23,28,.85)", faint: "#8994a0" },
+      grid: "rgba(150,180,210,.11)", text: "#c3cbd4", airport: "#d39ab6", halo: "rgba(20,23,28,.85)", faint: "#8994a0" },
   };
 
   HM.Base = class {
@@ -204,8 +210,8 @@ void main() { paint = vec4(${color.map((part) => (part / 255).toFixed(4)).join("
 
     wake() { this.deck.animationLoop?.start(); }
 
-    /* Graticule, names of towns and areas; names give way to those before them. */
-    drawWords(view, towns) {
+    /* Graticule, airports, names of towns and areas; names give way to those before them. */
+    drawWords(view, towns, airports) {
       const context = HM.prepared(this.words, view), { colours } = this;
       context.clearRect(0, 0, view.width, view.height);
       this.drawGraticule(context, view, colours);
@@ -219,6 +225,7 @@ void main() { paint = vec4(${color.map((part) => (part / 255).toFixed(4)).join("
           this.word(context, properties.name, x, y + 4, taken, `rgb(${properties.colour})`, colours.halo, view);
         }
       }
+      if (airports && view.zoom >= AIRPORTS_FROM_ZOOM) this.drawAirports(context, view, airports, taken);
       if (!towns || this.tiles) return;
       // From a village in the streets' scale to capitals on the globe.
       const least = view.zoom >= 9 ? 0 : 10 ** (7 - 0.34 * Math.max(view.zoom - 1, 0));
@@ -234,6 +241,28 @@ void main() { paint = vec4(${color.map((part) => (part / 255).toFixed(4)).join("
         shown += 1;
         context.fillStyle = colours.faint;
         context.fillRect(x - 1.5, y - 1.5, 3, 3);
+      }
+    }
+
+    /* Those with a code that travellers know; close up all, and with their names. */
+    drawAirports(context, view, airports, taken) {
+      const { colours } = this;
+      context.lineWidth = 1.5;
+      for (const { code, x, y, name, isKnown } of airports) {
+        if (!isKnown && view.zoom < ALL_AIRPORTS_FROM_ZOOM) break;
+        const [px, py] = HM.onScreen(view, x, y);
+        if (px < 0 || py < 0 || px > view.width || py > view.height) continue;
+        const size = isKnown ? 4 : 2.5;
+        context.strokeStyle = colours.airport;
+        context.lineWidth = 1.5;
+        context.beginPath();
+        context.arc(px, py, size, 0, 2 * Math.PI);
+        context.moveTo(px - size - 2, py);
+        context.lineTo(px + size + 2, py);
+        context.stroke();
+        context.font = "600 10px system-ui, sans-serif";
+        const text = view.zoom >= AIRPORT_NAMES_FROM_ZOOM ? `${code} ${name}` : code;
+        this.word(context, text, px, py + 17, taken, colours.airport, colours.halo, view);
       }
     }
 

@@ -12,33 +12,41 @@ precision highp float;
 uniform highp sampler2D facts;
 uniform vec4 view;      // centre from the origin, world size in px, now
 uniform vec2 screen;    // 2 / width, 2 / height
-uniform vec3 palette[8];
+uniform vec3 palette[16];
 uniform vec3 outline;
 uniform vec3 alarm;
 flat out vec4 paint;
 const int CORNER[6] = int[](0, 1, 2, 0, 2, 3);
-const vec2 SHAPE[12] = vec2[](
-  vec2(0.0, -1.0), vec2(0.72, 0.8), vec2(0.0, 0.42), vec2(-0.72, 0.8),     // an arrow: it moves
-  vec2(-0.62, -0.62), vec2(0.62, -0.62), vec2(0.62, 0.62), vec2(-0.62, 0.62), // a square: it stands
-  vec2(0.0, -0.85), vec2(0.85, 0.0), vec2(0.0, 0.85), vec2(-0.85, 0.0));   // a diamond: it is silent
+const vec2 SHAPE[16] = vec2[](
+  vec2(0.0, -1.0), vec2(0.72, 0.8), vec2(0.0, 0.42), vec2(-0.72, 0.8),     // an arrow
+  vec2(-0.62, -0.62), vec2(0.62, -0.62), vec2(0.62, 0.62), vec2(-0.62, 0.62), // a square
+  vec2(0.0, -0.85), vec2(0.85, 0.0), vec2(0.0, 0.85), vec2(-0.85, 0.0),    // a diamond
+  vec2(0.0, -1.0), vec2(0.66, 0.8), vec2(0.0, 0.62), vec2(-0.66, 0.8));    // a triangle
 void main() {
   int marker = gl_VertexID / ${CORNERS}, corner = gl_VertexID % ${CORNERS};
   ivec2 at = ivec2(marker * ${TEXELS} % ${WIDTH}, marker * ${TEXELS} / ${WIDTH});
   vec4 place = texelFetch(facts, at, 0);                // x, y from the origin; their change a second
   vec4 times = texelFetch(facts, at + ivec2(1, 0), 0);  // of the place, how long it may go on, glide's begin and length
   vec4 turn = texelFetch(facts, at + ivec2(2, 0), 0);   // where it was drawn before, angle, angle before
-  vec4 look = texelFetch(facts, at + ivec2(3, 0), 0);   // colour, shape, opacity (below 0: alarm), size in px
+  // Colour (between two of the palette it is mixed), shape (4 more: hollow), opacity (below 0: alarm), size in px.
+  vec4 look = texelFetch(facts, at + ivec2(3, 0), 0);
   if (look.w == 0.0) { gl_Position = vec4(2.0, 2.0, 2.0, 1.0); paint = vec4(0.0); return; }
   float left = times.w > 0.0 ? 1.0 - smoothstep(0.0, 1.0, (view.w - times.z) / times.w) : 0.0;
   vec2 from = place.xy + place.zw * clamp(view.w - times.x, 0.0, times.y) + turn.xy * left - view.xy;
   from.x -= round(from.x);
   float angle = turn.z + turn.w * left;
   bool inner = corner >= 6;
-  vec2 shape = SHAPE[int(look.y) * 4 + CORNER[corner % 6]] * look.w * (inner ? 1.0 : 1.0 + 3.2 / look.w);
+  int form = int(look.y);
+  bool hollow = form >= 4;
+  float edge = look.z < 0.0 ? 3.6 : hollow ? 0.5 : min(3.2, 0.4 * look.w);
+  float rim = inner ? (hollow ? max(1.0 - 3.0 / look.w, 0.35) : 1.0) : 1.0 + edge / look.w;
+  vec2 shape = SHAPE[(form % 4) * 4 + CORNER[corner % 6]] * look.w * rim;
   vec2 turned = vec2(shape.x * cos(angle) - shape.y * sin(angle), shape.x * sin(angle) + shape.y * cos(angle));
   vec2 px = from * view.z + turned;
   gl_Position = vec4(px.x * screen.x, -px.y * screen.y, 0.0, 1.0);
-  vec3 colour = inner ? palette[int(look.x)] : look.z < 0.0 ? alarm : outline;
+  vec3 own = mix(palette[int(look.x)], palette[int(ceil(look.x))], fract(look.x));
+  vec3 colour = inner != hollow ? own : outline;
+  if (!inner && look.z < 0.0) colour = alarm;
   paint = vec4(colour, 1.0) * abs(look.z);
 }`;
   const FRAGMENT = `#version 300 es

@@ -3,10 +3,11 @@
 (() => {
   "use strict";
   const HM = (window.HeadwaterMap = window.HeadwaterMap || {});
-  const MAGIC = 0x314d5748, UNITS = 1e7, HEAD = 16;
+  const MAGIC = 0x314d5748, UNITS = 1e7, HEAD = 16, NOWHERE = -(2 ** 31);
   const HIDDEN_MS = 60000, LEAST_RETRY_MS = 500, MOST_RETRY_MS = 8000;
 
-  HM.decode = (buffer) => {
+  /* `more`: the names of what the page has beside what all have. */
+  HM.decode = (buffer, { measures = [], codes = [] } = {}) => {
     const [magic, count] = new Uint32Array(buffer, 0, 2);
     if (magic !== MAGIC) throw new Error("not a frame");
     let offset = HEAD;
@@ -15,19 +16,22 @@
       offset += found.byteLength;
       return found;
     };
+    const columns = (names, Type) => names.map((name) => [name, column(Type)]);
     return {
       count, now: new Float64Array(buffer, 8, 1)[0],
       time: column(Float64Array), heard: column(Float64Array), marker: column(Uint32Array),
       longitude: column(Int32Array), latitude: column(Int32Array),
-      speed: column(Float32Array), heading: column(Float32Array), state: column(Uint8Array), mark: column(Uint8Array),
-      units: UNITS,
+      speed: column(Float32Array), heading: column(Float32Array), measures: columns(measures, Float32Array),
+      state: column(Uint8Array), mark: column(Uint8Array), codes: columns(codes, Uint8Array),
+      units: UNITS, nowhere: NOWHERE,
     };
   };
 
   HM.Socket = class {
-    constructor(path, { names, frame, state }) {
+    constructor(path, { names, frame, state, more }) {
       this.url = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${path}`;
       this.heard = { names, frame, state };
+      this.more = more;
       this.retry = LEAST_RETRY_MS;
       this.hide = () => {
         clearTimeout(this.hiding);
@@ -44,7 +48,7 @@
       socket.binaryType = "arraybuffer";
       socket.onmessage = ({ data }) => {
         if (typeof data === "string") this.heard.names(JSON.parse(data));
-        else this.heard.frame(HM.decode(data));
+        else this.heard.frame(HM.decode(data, this.more));
       };
       socket.onopen = () => { this.retry = LEAST_RETRY_MS; this.heard.state(true); };
       socket.onclose = () => {

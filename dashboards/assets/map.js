@@ -4,6 +4,7 @@
   "use strict";
   const HM = (window.HeadwaterMap = window.HeadwaterMap || {});
   const MIN_ZOOM = 1, MAX_ZOOM = 18, STILL_PX = 0.25, CLICK_PX = 6, REACH_PX = 16, FLY_SECONDS = 0.5, LOOK_SECONDS = 2, HANDS_OFF_MS = 1500;
+  const MOST_TRAIL = 600; // places of a marker that are remembered here
   const MOST_LABELS = 120, FEW_LABELS = 25, LABELS_FROM_ZOOM = 8;
   const GLIDE = { least: 0.25, most: 2, share: 0.5 };
   const EARTH_KM = 40075.016686; // round the equator: the width of the mercator world
@@ -38,10 +39,12 @@
       this.listen();
     }
 
-    /* Onto a page. `options`: files, coast (s), states [{colour, dark, shape}], alarm, label(row), fade(row, now ms),
-       and what is to be told: onSelect, onHover, onView, onFrame, onUser. */
+    /* Onto a page. `options`: files, coast (s), states [{colour, dark, shape, moves}], alarm, label(row),
+       fade(row, now ms: opacity, 0 hides), and what is to be told: onSelect, onHover, onView, onFrame, onUser.
+       Where a marker's state doesn't say all: look(row) gives [colour, shape], moves(row) whether it glides on. */
     take(container, options) {
-      this.options = options;
+      const { states } = options;
+      this.options = { look: ({ state }) => [state, states[state].shape], moves: ({ state }) => states[state].moves, ...options };
       this.container = container;
       container.append(this.stage);
       this.clear();
@@ -50,6 +53,7 @@
       this.filter = () => true;
       this.areas = [];
       this.trails = [];
+      this.airports = null;
       this.credit.textContent = options.credit ?? "";
       this.running = true;
       this.changed = true;
@@ -95,7 +99,7 @@
       this.theme = dark ? "dark" : "light";
       if (!this.options) return;
       const colour = ({ colour: light, dark: other }) => rgb(dark ? other : light);
-      this.palette = this.options.states.map(colour);
+      this.palette = (this.options.palette ?? this.options.states).map(colour);
       this.markers.colours = {
         palette: this.palette.map((parts) => parts.map((part) => part / 255)),
         outline: dark ? [0.06, 0.07, 0.09] : [1, 1, 1],
@@ -114,7 +118,9 @@
     resize() {
       const { width, height } = this.stage.getBoundingClientRect();
       if (!width || !height) return;
-      Object.assign(this.view, { width, height, ratio: Math.min(window.devicePixelRatio || 1, 2) });
+      // Not so far out that the world stands there twice: markers don't.
+      const minZoom = Math.max(MIN_ZOOM, Math.log2(width / 512));
+      Object.assign(this.view, { width, height, minZoom, ratio: Math.min(window.devicePixelRatio || 1, 2) });
       this.changed = true;
     }
 
@@ -145,10 +151,17 @@
       for (let i = 0; i < frame.count; i++) {
         const row = this.rows[frame.marker[i]];
         if (!row) continue;
+        for (const [name, values] of frame.measures) row[name] = values[i];
+        for (const [name, values] of frame.codes) row[name] = values[i];
+        if (frame.latitude[i] === frame.nowhere) {
+          Object.assign(row, { heard: frame.heard[i], speed: frame.speed[i], heading: frame.heading[i], state: frame.state[i],
+            mark: frame.mark[i] });
+          continue;
+        }
         this.fix(row, {
           time: frame.time[i], heard: frame.heard[i], longitude: frame.longitude[i] / frame.units,
           latitude: frame.latitude[i] / frame.units, speed: frame.speed[i], heading: frame.heading[i],
-          state: frame.state[i], alarm: frame.mark[i] !== 0,
+          state: frame.state[i], alarm: frame.mark[i] !== 0, mark: frame.mark[i],
         }, now);
       }
       this.options.onFrame?.(frame);
@@ -162,20 +175,22 @@
       const { coast } = this.options;
       // A position that is as old as it may go on for still moves on from when it came: recorded days run like today's.
       const anchor = fix.heard - fix.time < coast * 1000 ? fix.time : fix.heard;
-      const moves = this.options.states[fix.state].moves && fix.heading === fix.heading && fix.speed > 0;
+      const moves = this.options.moves(fix) && fix.heading === fix.heading && fix.speed > 0;
       const pace = moves ? fix.speed / 3600 / (EARTH_KM * Math.cos(fix.latitude * RAD)) : 0;
       const angle = fix.heading === fix.heading ? fix.heading * RAD : 0;
       const gap = before === undefined ? 0 : (fix.time - before) / 1000;
       const glide = before === undefined ? 0 : Math.min(Math.max(GLIDE.share * gap, GLIDE.least), GLIDE.most);
       this.markers.move(row.number, x, y, pace * Math.sin(angle), -pace * Math.cos(angle), angle, anchor / 1000, coast, glide, now);
-      row.trail.push([fix.longitude, fix.latitude, fix.time]);
+      row.trail.push([fix.longitude, fix.latitude, fix.time, row.baro]);
+      if (row.trail.length > 2 * MOST_TRAIL) row.trail.splice(0, row.trail.length - MOST_TRAIL);
       this.look(row, now);
     }
 
     look(row, now) {
-      const { states, size, fade } = this.options, { shape } = states[row.state];
-      row.shown = row.time !== undefined && this.filter(row);
-      this.markers.look(row.number, row.state, shape, fade(row, now * 1000), row.alarm, row.shown ? size(this.view.zoom, this.rows.length) : 0);
+      const { size, fade } = this.options, opacity = fade(row, now * 1000);
+      row.shown = row.time !== undefined && opacity > 0 && this.filter(row);
+      const [colour, shape] = this.options.look(row, now * 1000);
+      this.markers.look(row.number, colour, shape, opacity, row.alarm, row.shown ? size(this.view.zoom, this.rows.length) : 0);
     }
 
     /* All markers look anew: after a change of filter, zoom or simply because they have aged. */
@@ -207,7 +222,7 @@
 
     setView({ x, y, zoom }, isUser = false) {
       const view = this.view;
-      view.zoom = Math.min(Math.max(zoom ?? view.zoom, MIN_ZOOM), MAX_ZOOM);
+      view.zoom = Math.min(Math.max(zoom ?? view.zoom, view.minZoom), MAX_ZOOM);
       view.world = HM.worldSize(view.zoom);
       view.x = x === undefined ? view.x : x - Math.floor(x);
       const half = Math.min(view.height / 2 / view.world, 0.5);
@@ -237,7 +252,7 @@
       this.flight = { from: { x: this.view.x, y: this.view.y, zoom: this.view.zoom }, to: target, began: performance.now() };
     }
 
-    zoomBy(steps) { this.flyTo({ x: this.view.x, y: this.view.y, zoom: Math.min(Math.max(this.view.zoom + steps, MIN_ZOOM), MAX_ZOOM) }); }
+    zoomBy(steps) { this.flyTo({ x: this.view.x, y: this.view.y, zoom: Math.min(Math.max(this.view.zoom + steps, this.view.minZoom), MAX_ZOOM) }); }
 
     /* Everything that is shown, or mercator places as given. */
     fit(places = this.rows.filter((row) => row?.shown).map((row) => this.markers.place(row.number, this.now())), fly = true) {
@@ -250,7 +265,7 @@
       }
       const room = { width: Math.max(this.view.width - 120, 80), height: Math.max(this.view.height - 140, 80) };
       const world = Math.min(room.width / Math.max(east - west, 1e-6), room.height / Math.max(south - north, 1e-6));
-      const target = { x: (west + east) / 2, y: (north + south) / 2, zoom: Math.min(Math.max(Math.log2(world / 512), MIN_ZOOM), 14) };
+      const target = { x: (west + east) / 2, y: (north + south) / 2, zoom: Math.min(Math.max(Math.log2(world / 512), this.view.minZoom), 14) };
       fly ? this.flyTo(target) : this.setView(target);
     }
 
@@ -282,7 +297,7 @@
       if (!this.changed && !markers.dirty && moved < STILL_PX) return;
       if (this.changed && this.base) {
         this.base.draw(view);
-        this.base.drawWords(view, this.towns);
+        this.base.drawWords(view, this.towns, this.airports);
         this.drawScale();
       }
       markers.draw(view, now);
@@ -349,8 +364,12 @@
       };
       const strong = [this.selected, this.hovered].map((id) => this.row(id)).filter((row) => row?.shown);
       for (const row of strong) draw(row, true);
-      const near = this.rows.filter((row) => row?.shown && this.isVisible(row, now));
-      if (near.length <= (view.zoom < LABELS_FROM_ZOOM ? FEW_LABELS : MOST_LABELS)) for (const row of near) if (!strong.includes(row)) draw(row, false);
+      for (const row of this.options.alwaysNamed?.() ?? []) if (row.shown && !strong.includes(row)) { draw(row, false); strong.push(row); }
+      const near = [], most = view.zoom < LABELS_FROM_ZOOM ? FEW_LABELS : MOST_LABELS;
+      for (const row of this.rows) {
+        if (row?.shown && this.isVisible(row, now) && near.push(row) > most) return;
+      }
+      for (const row of near) if (!strong.includes(row)) draw(row, false);
     }
 
     isVisible(row, now) {
@@ -409,7 +428,7 @@
       const [x, y] = this.markers.place(row.number, this.now());
       const [left, top] = HM.onScreen(this.view, x, y);
       return { left, top, longitude: HM.longitude(x), latitude: HM.latitude(y), time: row.time, state: row.state, alarm: row.alarm,
-        speed: row.speed, shown: row.shown };
+        speed: row.speed, shown: row.shown, angle: this.markers.angle(row.number, this.now()) };
     }
   }
 

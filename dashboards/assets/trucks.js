@@ -14,30 +14,8 @@
   const SORTS = { name: "Name", speed: "Speed", heard: "Last heard", state: "State" };
   const names = new Intl.Collator("en", { numeric: true });
 
-  const make = (tag, props = {}, ...children) => {
-    const { dataset, aria, ...rest } = props;
-    const element = Object.assign(document.createElement(tag), rest);
-    Object.assign(element.dataset, dataset);
-    for (const [name, value] of Object.entries(aria ?? {})) element.setAttribute(`aria-${name}`, value);
-    element.append(...children.filter((child) => child !== null));
-    return element;
-  };
-  const put = (element, text) => { if (element.textContent !== text) element.textContent = text; };
-  const two = (number) => String(number).padStart(2, "0");
-  const clock = (ms) => {
-    const at = new Date(ms);
-    return `${two(at.getUTCHours())}:${two(at.getUTCMinutes())}:${two(at.getUTCSeconds())}`;
-  };
-  const day = (ms) => new Date(ms).toISOString().slice(0, 10);
-  const age = (seconds) => {
-    if (seconds < 2) return "now";
-    if (seconds < 120) return `${Math.round(seconds)} s`;
-    if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
-    return seconds < 172800 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86400)} d`;
-  };
+  const { make, put, clock, day, age, compass } = HM;
   const kmh = (speed) => (speed === speed && speed !== undefined ? `${Math.round(speed)} km/h` : "-");
-  const COMPASS = ["N", "NE", "E", "SE", "S", "SW", "W", "NW"];
-  const compass = (heading) => (heading === heading ? `${Math.round(heading)}° ${COMPASS[Math.round(heading / 45) % 8]}` : "-");
 
   class Fleet {
     constructor(container) {

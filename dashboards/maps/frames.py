@@ -10,13 +10,18 @@ there is. Layout::
     uint32  marker[count]
     int32   longitude[count], latitude[count]   1e-7 degrees: a centimetre
     float32 speed[count], heading[count]        km/h, degrees clockwise from north; NaN: not known
+    float32 measure[count]...                   what else the page shows of a marker; none of them, or several
     uint8   state[count], mark[count]           the page's own numbers
+    uint8   code[count]...                      more of them; none, or several
+
+A longitude of -2^31 says that the place is not known.
 """
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +30,15 @@ MAGIC = 0x314D5748
 """``HWM1``."""
 UNITS = 1e7
 HEAD = struct.Struct("<2Id")
+NOWHERE = -(2**31)
 
 
 @dataclass(frozen=True)
 class Markers:
-    """Columns of equal length: numbers, times in ms, degrees, km/h, degrees, and the page's states and marks."""
+    """Columns of equal length: numbers, times in ms, degrees, km/h, degrees, and the page's states and marks.
+
+    Where degrees are NaN, the place is not known. `measures` and `codes` are the page's own, in an order of its own.
+    """
 
     marker: NDArray[np.uint32]
     time: NDArray[np.float64]
@@ -40,6 +49,8 @@ class Markers:
     heading: NDArray[np.float32]
     state: NDArray[np.uint8]
     mark: NDArray[np.uint8]
+    measures: tuple[NDArray[np.float32], ...] = ()
+    codes: tuple[NDArray[np.uint8], ...] = ()
 
 
 def encode(markers: Markers, now: float) -> bytes:
@@ -48,12 +59,18 @@ def encode(markers: Markers, now: float) -> bytes:
         markers.time.astype("<f8"),
         markers.heard.astype("<f8"),
         markers.marker.astype("<u4"),
-        np.rint(markers.longitude * UNITS).astype("<i4"),
-        np.rint(markers.latitude * UNITS).astype("<i4"),
+        _degrees(markers.longitude),
+        _degrees(markers.latitude),
         markers.speed.astype("<f4"),
         markers.heading.astype("<f4"),
+        *(measure.astype("<f4") for measure in markers.measures),
         markers.state.astype("u1"),
         markers.mark.astype("u1"),
+        *(code.astype("u1") for code in markers.codes),
     )
     head = HEAD.pack(MAGIC, len(markers.marker), now)
     return b"".join((head, *(column.tobytes() for column in columns)))
+
+
+def _degrees(values: NDArray[np.float64]) -> NDArray[Any]:
+    return np.where(np.isnan(values), NOWHERE, np.rint(np.nan_to_num(values) * UNITS)).astype("<i4")

@@ -53,7 +53,8 @@ def client() -> Iterator[TestClient]:
 
 
 def test_files_are_packed_once_and_never_expire(client: TestClient) -> None:
-    kinds = {"deck.js": "text/javascript", "land.bin": "application/octet-stream", "towns.json": "application/json"}
+    kinds = {"deck.js": "text/javascript", "land.bin": "application/octet-stream", "towns.json": "application/json",
+             "airports.json": "application/json"}  # fmt: skip
     assert set(FILES) == set(kinds)
     for name, kind in kinds.items():
         answer = client.get(address(name))

@@ -6,14 +6,16 @@ import argparse
 import itertools
 import math
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 from pydantic import BaseModel
@@ -39,6 +41,8 @@ from producers.replay import (
     shifted,
     survey,
 )
+
+T = TypeVar("T")
 
 DELIVERY_PATIENCE_S = 120.0
 """How long the end of the input waits for the last acknowledgements."""
@@ -143,6 +147,7 @@ def run(producer: StreamProducer, arguments: Sequence[str] | None = None) -> int
     settings = load_settings()
     options = chosen(producer, parse(producer, arguments), settings)
     log = structlog.get_logger().bind(stream=producer.stream.name, source=options.source)
+    log = log.bind(why=options.reason) if options.reason else log
     stop = Stop()
     with stop.listening():
         source = producer.live.connect(settings) if producer.live and options.source == "live" else None
@@ -156,9 +161,7 @@ def run(producer: StreamProducer, arguments: Sequence[str] | None = None) -> int
         delivery = Delivery(producer.stream.raw_topic, client)
         report = Report(producer.live, options, source, delivery, client)
         total = options.count if feed is None else feed.total
-        log.info(
-            "sending", topic=delivery.topic, broker=bootstrap, records=total or "until stopped", why=options.reason
-        )
+        log.info("sending", topic=delivery.topic, broker=bootstrap, records=total or "until stopped")
         started = time.monotonic()
         report.say()
         if feed is not None:
@@ -234,7 +237,7 @@ def send_live(
         return stop() or delivery.is_dead or left <= 0
 
     while not is_over():
-        for record in source.poll():
+        for record in in_background(lambda: list(source.poll()), is_over) or ():
             _send_one(stream, delivery, record)
             left -= 1
             if is_over():
@@ -244,6 +247,22 @@ def send_live(
             delivery.poll()
             report.say_if_due()
             time.sleep(min(ahead, SLICE_S))
+
+
+def in_background(work: Callable[[], T], is_over: Callable[[], bool]) -> T | None:
+    """What `work` gives, which may take long; None where `is_over` says so before, and then nobody waits for it."""
+    done: Future[T] = Future()
+
+    def worker() -> None:
+        try:
+            done.set_result(work())
+        except Exception as error:
+            done.set_exception(error)
+
+    threading.Thread(target=worker, daemon=True).start()
+    while not done.done() and not is_over():
+        wait([done], SLICE_S)
+    return done.result() if done.done() else None
 
 
 def send(stream: Stream, feed: Feed, delivery: Delivery, stop: Stop, report: Report) -> None:

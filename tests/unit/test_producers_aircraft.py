@@ -1,6 +1,7 @@
 """Simulated aircraft, and recorded answers of OpenSky replayed."""
 
 import gzip
+import threading
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -245,6 +246,20 @@ def test_options_that_make_no_sense(arguments, message, capsys):
     with pytest.raises(SystemExit):
         run.parse(PRODUCER, arguments)
     assert message in capsys.readouterr().err
+
+
+def test_a_poll_that_takes_long_is_not_waited_for_when_told_to_stop():
+    never, stop = threading.Event(), threading.Event()
+
+    assert run.in_background(lambda: 7, stop.is_set) == 7
+    threading.Timer(0.1, stop.set).start()
+    assert run.in_background(never.wait, stop.is_set) is None
+    never.set()
+
+
+def test_what_goes_wrong_in_the_background_is_raised():
+    with pytest.raises(ZeroDivisionError):
+        run.in_background(lambda: 1 / 0, lambda: False)
 
 
 # --- replay --------------------------------------------------------------------------------------------------------

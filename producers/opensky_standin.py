@@ -160,10 +160,10 @@ class StandIn:
         fault = self.faults.popleft() if self.faults else None
         if fault in (Fault.UNAVAILABLE, Fault.REFUSED, Fault.UNAUTHORIZED):
             return Reply(int(fault), b"<html><body>Not now</body></html>")
-        edges = [float(query[edge][0]) for edge in EDGES if edge in query]
-        if len(edges) not in (0, len(EDGES)):
-            return _error(400, f"a box needs all of {', '.join(EDGES)}")
-        box = Box(*edges) if edges else None
+        try:
+            box = _box(query)
+        except (KeyError, ValueError):
+            return _error(400, f"a box is the numbers {', '.join(EDGES)}")
         bucket = self._bucket(client)
         if bucket.left < cost_of(box):
             wait_s = ceil(bucket.renewed_at - self._clock())
@@ -249,6 +249,14 @@ def main(arguments: Iterable[str] | None = None) -> int:
     except KeyboardInterrupt:
         server.server_close()
     return 0
+
+
+def _box(query: Query) -> Box | None:
+    """The area that is asked for. Raises KeyError and ValueError where an edge is missing or no number."""
+    if not any(edge in query for edge in EDGES):
+        return None
+    south, west, north, east = (float(query[edge][0]) for edge in EDGES)
+    return Box(south, west, north, east)
 
 
 def _wanted(states: list[State], query: Query, box: Box | None) -> list[State]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,11 @@ MOST = 1e6
 
 
 class AnswerError(Exception):
-    """No usable answer: the network, the server, or what it sent."""
+    """No usable answer: the network, the server, or what it sent; `remaining` credits where it said so all the same."""
+
+    def __init__(self, text: str, remaining: int | None = None) -> None:
+        super().__init__(text)
+        self.remaining = remaining
 
 
 class RefusedError(AnswerError):
@@ -75,12 +79,12 @@ class Client:
             raise RefusedError(_number(headers.get("X-Rate-Limit-Retry-After-Seconds")))
         if status != requests.codes.ok:
             raise AnswerError(f"HTTP {status}")
-        found = _object(content)
+        remaining = _remaining(headers)
+        found = _object(content, remaining)
         states = found.get("states", ())
         if not isinstance(states, list | None):
-            raise AnswerError("an answer without states")
-        left = _number(headers.get("X-Rate-Limit-Remaining"))
-        return Answer(found.get("time"), states or [], None if left is None else int(left))
+            raise AnswerError("an answer without states", remaining)
+        return Answer(found.get("time"), states or [], remaining)
 
     def obstacle(self) -> str | None:
         """Why OpenSky can't be asked; None where it can. Costs no credits.
@@ -131,28 +135,35 @@ class Client:
         deadline = time.monotonic() + limit_s
         timeout = (min(CONNECT_TIMEOUT_S, limit_s), limit_s)
         content = bytearray()
+        remaining = None
         try:
             with self._session.request(method, url, timeout=timeout, stream=True, **more) as response:
+                remaining = _remaining(response.headers)
                 for chunk in response.iter_content(CHUNK):
                     content += chunk
                     if time.monotonic() > deadline:
-                        raise AnswerError(f"no whole answer within {limit_s:g} s")
+                        raise AnswerError(f"no whole answer within {limit_s:g} s", remaining)
                 return response.status_code, response.headers, bytes(content)
         except requests.Timeout as error:
-            raise AnswerError(f"no answer within {limit_s:g} s") from error
+            raise AnswerError(f"no answer within {limit_s:g} s", remaining) from error
         except requests.RequestException as error:
-            raise AnswerError(f"no connection, or one that broke ({type(error).__name__})") from error
+            raise AnswerError(f"no connection, or one that broke ({type(error).__name__})", remaining) from error
 
 
-def _object(content: bytes) -> dict[str, Any]:
+def _object(content: bytes, remaining: int | None = None) -> dict[str, Any]:
     try:
         found = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         form = "HTML" if content.lstrip()[:1] == b"<" else "what is no whole JSON"
-        raise AnswerError(f"an answer in {form}") from error
+        raise AnswerError(f"an answer in {form}", remaining) from error
     if not isinstance(found, dict):
-        raise AnswerError("an answer that is no object")
+        raise AnswerError("an answer that is no object", remaining)
     return found
+
+
+def _remaining(headers: Mapping[str, str]) -> int | None:
+    left = _number(headers.get("X-Rate-Limit-Remaining"))
+    return None if left is None else int(left)
 
 
 def _number(text: str | None) -> float | None:

@@ -18,6 +18,7 @@ from producers.opensky_quota import (
     ACCOUNT_RESOLUTION_S,
     ANONYMOUS_CREDITS,
     ANONYMOUS_RESOLUTION_S,
+    Box,
     Quota,
     cost_of,
     parts,
@@ -66,9 +67,7 @@ class OpenSky:
         """What is new, in the order of the answers; sets when to poll next. An error is kept, told and waited out."""
         try:
             for box in self._areas:
-                answer = self._client.states(box)
-                self.quota.charged(self._clock(), cost_of(box), answer.remaining)
-                yield from self._new(answer)
+                yield from self._new(self._asked(box))
         except RefusedError as error:
             self.quota.refused(self._clock(), error.retry_after_s)
             self._failed(error, error.retry_after_s)
@@ -99,6 +98,17 @@ class OpenSky:
             at=moment(self._clock()),
         )
 
+    def _asked(self, box: Box | None) -> Answer:
+        """An answer; what it costs is kept, also of one that is no use."""
+        try:
+            answer = self._client.states(box)
+        except AnswerError as error:
+            if error.remaining is not None:
+                self.quota.charged(self._clock(), cost_of(box), error.remaining)
+            raise
+        self.quota.charged(self._clock(), cost_of(box), answer.remaining)
+        return answer
+
     def _new(self, answer: Answer) -> Iterator[RawRecord]:
         if type(answer.time) is int and 0 <= answer.time <= LAST_SECOND:
             self._answered = answer.time
@@ -127,11 +137,16 @@ class OpenSky:
         return False
 
     def _failed(self, error: AnswerError, retry_after_s: float | None) -> None:
-        """Wait as long as was asked for, or longer from failure to failure, never in step with other clients."""
+        """Wait as long as was asked for, or longer from failure to failure, never in step with other clients.
+
+        After an answer that was charged for, as long as after a good one at least.
+        """
         self.failures += 1
         self._error = str(error)
         longest_s = min(LONGEST_BACK_OFF_S, BACK_OFF_S * 2.0 ** min(self.failures - 1, 16))
         wait_s = longest_s * self._rng.uniform(0.5, 1) if retry_after_s is None else retry_after_s
+        if error.remaining is not None:
+            wait_s = max(wait_s, self.quota.wait_s(self._clock()))
         self._next_in(max(wait_s, self.quota.resolution_s))
         log.warning("no answer from OpenSky", error=str(error), next_poll_in_s=round(self.next_at - self._clock(), 1))
 

@@ -251,8 +251,6 @@ def test_wrong_credentials_are_told(world):
     [
         (Fault.UNAVAILABLE, "HTTP 503"),
         (Fault.SLOW, "no answer within 20 s"),
-        (Fault.CUT_OFF, "no connection, or one that broke"),
-        (Fault.HTML, "an answer in HTML"),
         (Fault.REFUSED, "429 Too Many Requests"),
     ],
 )
@@ -269,6 +267,29 @@ def test_a_bad_answer_is_told_and_waited_out_longer_each_time(world, source, fau
     assert len(set(waits[1:])) == 7  # jittered
     assert len(world.polled(source)) == 2
     assert source.status(None).last_error is None
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"), [(Fault.CUT_OFF, "no connection, or one that broke"), (Fault.HTML, "an answer in HTML")]
+)
+def test_an_answer_that_is_no_use_is_waited_out_like_a_good_one_since_it_was_charged(world, source, fault, error):
+    world.stand_in.faults.append(fault)
+
+    assert world.polled(source) == []
+    status = source.status(None)
+    assert error in status.last_error
+    assert status.credits_left == ANONYMOUS_CREDITS - 4
+    assert source.next_at - world.clock.now == pytest.approx(864, abs=1)
+    assert len(world.polled(source)) == 2
+
+
+def test_a_day_of_answers_that_are_no_use_does_not_run_dry(world):
+    world.stand_in.faults.extend([Fault.HTML] * 1_000)
+
+    polls = lived(world, settings(), START + DAY_S)
+
+    assert 0.98 * 400 <= world.charged() <= 400
+    assert {error for _, error in polls} == {"an answer in HTML"}
 
 
 def test_null_states_are_no_error(world, source):

@@ -371,16 +371,20 @@ class StreamState:
         if at is not None:
             self._last_data = max(at, self._last_data or 0.0)
 
-    def _interval(self) -> float:
-        """Seconds from poll to poll, where the producer polls: between two of them it has not stopped."""
-        status = self.producer or {}
-        return float(status.get("interval_s") or 0.0)
+    def _patience(self) -> float:
+        """Seconds more without data before the stream counts as stopped: a producer that polls is silent in between.
+
+        One that speaks of itself and names no interval (a replay of polls) is believed as long as a query is.
+        """
+        if self.producer is None:
+            return 0.0
+        return float(self.producer.get("interval_s") or STATUS_SILENCE_SECONDS)
 
     def view(self, now: float, link: Link, stale_after: float) -> StreamView:
         age = None if self._last_data is None else max(now - self._last_data, 0.0)
         return StreamView(
             name=self.stream.name,
-            health=_health(link, age, stale_after + self._interval()),
+            health=_health(link, age, stale_after + self._patience()),
             age=age,
             rate_10=self._rate.per_second(now, 10),
             rate_60=self._rate.per_second(now, 60),

@@ -10,12 +10,15 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def decoded(frame: bytes) -> tuple[float, dict[int, dict[str, float]]]:
+def decoded(
+    frame: bytes, measures: tuple[str, ...] = (), codes: tuple[str, ...] = ()
+) -> tuple[float, dict[int, dict[str, float]]]:
     """The server's clock in ms, and the markers by number; degrees as they were."""
     magic, count, now = struct.unpack_from("<2Id", frame)
     assert magic == int.from_bytes(b"HWM1", "little")
     offset, columns = 16, {}
-    for name, kind in COLUMNS:
+    given = (*COLUMNS[:-2], *((name, "f") for name in measures), *COLUMNS[-2:], *((name, "B") for name in codes))
+    for name, kind in given:
         columns[name] = struct.unpack_from(f"<{count}{kind}", frame, offset)
         offset += struct.calcsize(f"<{count}{kind}")
     assert offset == len(frame)

@@ -9,7 +9,7 @@
   const LIST_MS = 1000, HASH_MS = 300, TRAILS_MS = 2000, NOTE_MS = 500, NEW_TRAIL_MS = 1800000;
   const STAGES = [1, 0.65, 0.35];
   const CLIMBS = { 1: "↑", 2: "", 3: "↓" };
-  const AIRPORTS_FROM_ZOOM = 5.5, SELECT_ZOOM = 7;
+  const AIRPORTS_FROM_ZOOM = 5.5, SELECT_ZOOM = 7, PANEL_PX = 320;
   const known = (value) => value !== undefined && value === value;
 
   class Sky {
@@ -25,7 +25,7 @@
         files: this.config.files, coast: this.config.gone_seconds, tiles: this.config.tiles, credit: this.config.credit, alarm: ALARM,
         states: [],
         palette: [...scale.light.map((colour, at) => ({ colour, dark: scale.dark[at] })), ...OTHERS],
-        size: (zoom, count) => (count > 3000 ? 4.2 : 5.5) + Math.min(Math.max(zoom - 2.5, 0) * 1.1, 6),
+        size: (zoom, count) => (count > 3000 ? 3.2 : 5) + Math.min(Math.max(zoom - 1.2, 0) * 0.9, 6),
         look: (row, now) => this.look(row, now),
         moves: (row) => row.state !== GROUND,
         label: (row) => this.label(row),
@@ -246,6 +246,7 @@
       const far = fly && row?.shown && (!this.map.isVisible(row, this.map.now()) || this.map.view.zoom < SELECT_ZOOM - 2);
       this.map.select(id);
       if (far) this.flyTo(row);
+      else if (row?.shown && !this.map.following) this.uncover(row);
       document.getElementById("aircraft-panel").hidden = id === null;
       window.dash_clientside.headwater.filter(id ?? "", "aircraft-selected");
       this.table.mark(id);
@@ -254,6 +255,13 @@
       if (id !== null) this.loadTrails();
       this.drawTrails();
       this.later();
+    }
+
+    /* Out from under the panel, which stands on the right of the map where there is room. */
+    uncover(row) {
+      const { map } = this, { left } = map.where(row.id);
+      const covered = left - (map.view.width - PANEL_PX);
+      if (covered > 0 && map.view.width > 2 * PANEL_PX) map.flyTo({ x: map.view.x + covered / map.view.world, y: map.view.y, zoom: map.view.zoom });
     }
 
     flyTo(row) {
@@ -439,7 +447,7 @@
       const words = new URLSearchParams(location.hash.slice(1));
       const [latitude, longitude, zoom] = (words.get("at") ?? "").split(",").map(Number);
       const isPlaced = [latitude, longitude, zoom].every(Number.isFinite);
-      this.map.setView(isPlaced ? { x: HM.mercatorX(longitude), y: HM.mercatorY(latitude), zoom } : { x: HM.mercatorX(12), y: HM.mercatorY(30), zoom: 2 });
+      this.map.setView(isPlaced ? { x: HM.mercatorX(longitude), y: HM.mercatorY(latitude), zoom } : { x: HM.mercatorX(10), y: HM.mercatorY(24), zoom: 0 });
       this.trail = this.trailChoice.value = ["none", "all"].includes(words.get("trail")) ? words.get("trail") : "selected";
       const sort = words.get("sort") ?? "name";
       this.table.restore({ field: sort.replace(/^-/, ""), isDescending: sort.startsWith("-") });

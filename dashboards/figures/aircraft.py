@@ -26,8 +26,8 @@ BAND_M = 500
 SCALE_TOP_M = 12_000
 """From here on an altitude has the last colour; airliners cruise between 10 and 12 km."""
 SCALE = {
-    "light": ("#ef7926", "#c08a06", "#819404", "#0a9941", "#0e8b75", "#007493", "#055eb6", "#543fae", "#731f85"),
-    "dark": ("#fecbaf", "#ffc455", "#cacf40", "#6cd77d", "#05cfb5", "#07bbdd", "#40a5fe", "#8d84f3", "#b668c8"),
+    "light": ("#ef7926", "#be8a03", "#829401", "#00984b", "#0c877a", "#097096", "#0a5abc", "#573cac", "#731f86"),
+    "dark": ("#fecbaf", "#ffc451", "#c3d045", "#6cd77e", "#0aceb8", "#00bae1", "#51a0fe", "#9182f1", "#b668c8"),
 }
 """Altitude from 0 to the top, by stops that are equally far from each other in the colour space OKLab. Hues run from
 orange to purple, as readers of such maps know it, and lightness falls all the way, for those who tell no hues apart."""

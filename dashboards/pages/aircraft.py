@@ -18,13 +18,13 @@ from dash import Dash, html
 from dashboards import maps
 from dashboards.figures import aircraft as figures
 from dashboards.figures.theme import theme_of
-from dashboards.grid import grid
+from dashboards.grid import grid, number, words
 from dashboards.pages import aircraft_detail as one
 from dashboards.pages import common
 from dashboards.push import Part, View
 from dashboards.shell import aria, card, graph, page, title
 from dashboards.sky import ALARMS, sky_of
-from dashboards.state import Row, Snapshot, StreamView
+from dashboards.state import Health, Row, Snapshot, StreamView
 from dashboards.text import age, clock, duration, whole
 from dashboards.units import UNITS, units_of
 from dashboards.untyped import register_page
@@ -37,11 +37,13 @@ SOCKET = f"{maps.PREFIX}/aircraft"
 TRAILS = f"{maps.PREFIX}/aircraft/trails"
 MOST_TRAIL = 120
 TABLE_ROWS = 200
+LIVE_ROWS = 30
 ALERT_ROWS = 60
 CREDIT = "Land: Natural Earth · Towns: GeoNames · Airports: airportsdata"
 
 NO_ALERTS = "No emergency, no steep descent yet."
 NO_ROWS = "No aircraft fits."
+NO_STATES = "No aircraft yet."
 SOURCES = {
     LIVE: ("teal", "live", "from the OpenSky Network"),
     REPLAY: ("orange", "replay, not live", "of recorded answers of the OpenSky Network"),
@@ -84,7 +86,8 @@ def parts(settings: Settings) -> tuple[Part, ...]:
     """What is pushed to the page."""
     gone = settings.dashboard.aircraft_gone_seconds
     return (
-        *common.parts(STREAM, "state"),
+        Part("aircraft-state", "children", state, every=0.5),
+        *(part for part in common.parts(STREAM, "state") if part.component != "aircraft-state"),
         Part("aircraft-source", "children", source, every=1.0),
         Part("aircraft-tiles", "children", partial(tiles, gone), every=1.0),
         Part("aircraft-alerts", "children", alerts, every=0.5, key=_alerts_key),
@@ -92,6 +95,7 @@ def parts(settings: Settings) -> tuple[Part, ...]:
         Part("aircraft-countries", "figure", countries, every=2.0),
         Part("aircraft-altitudes", "figure", partial(altitudes, gone), every=3.0),
         Part("aircraft-minutes", "figure", minutes, every=2.0),
+        Part("aircraft-live", "rowData", live_rows, every=1.0),
         Part("aircraft-about", "children", one.about, every=0.5),
         Part("aircraft-history", "figure", one.history, every=2.0),
     )
@@ -152,7 +156,17 @@ def layout(settings: Settings) -> Any:
                 ],
                 className="hw-columns even",
             ),
-            common.rejected_card(STREAM),
+            html.Div(
+                [
+                    card(
+                        grid("aircraft-live", live_columns(), "params.data.id", 400, NO_STATES, rowBuffer=0),
+                        heading="Latest records",
+                        beside=html.Span("click a row for the raw record", className="hw-muted"),
+                    ),
+                    common.rejected_card(STREAM),
+                ],
+                className="hw-columns",
+            ),
             html.Dl(
                 [cell for name, text in NOTES for cell in (html.Dt(name), html.Dd(text.format(**given)))],
                 className="hw-notes",
@@ -215,10 +229,48 @@ def table_columns() -> list[dict[str, Any]]:
     ]
 
 
+def live_columns() -> list[dict[str, Any]]:
+    """Newest on top, as they came, in OpenSky's units; a click opens the record."""
+    return [
+        words("time", "Last contact", width=110, minWidth=84, filter=False, cellClass="hw-number"),
+        words("aircraft", "ICAO24", width=84, minWidth=70),
+        words("callsign", "Callsign", flex=1, minWidth=90),
+        number("altitude", "m", ",.0f", width=82, minWidth=70, filter=False),
+        number("velocity", "m/s", ",.0f", width=72, minWidth=62, filter=False),
+        words("place", "Position", flex=2, minWidth=140, filter=False, cellClass="hw-number"),
+        words("country", "Country", flex=2, minWidth=100),
+    ]
+
+
+def live_rows(snapshot: Snapshot, view: View) -> list[dict[str, Any]]:
+    """The latest records, newest first."""
+    return common.live_rows(snapshot.streams[STREAM].live[:LIVE_ROWS], snapshot, _cells)
+
+
+def _cells(row: Row) -> dict[str, Any]:
+    place = [row.get(name) for name in ("latitude", "longitude")]
+    return {
+        "aircraft": row["icao24"],
+        "callsign": (row.get("callsign") or "").strip(),
+        "altitude": row.get("baro_altitude"),
+        "velocity": row.get("velocity"),
+        "place": "" if None in place else ", ".join(f"{float(value):.4f}" for value in place if value is not None),
+        "country": row.get("origin_country") or "",
+    }
+
+
 def interval(stream: StreamView) -> float:
     """Seconds from poll to poll; 0 where nobody polls."""
     status = stream.producer or {}
     return float(status.get("interval_s") or 0.0) if status.get("source") == LIVE else 0.0
+
+
+def state(snapshot: Snapshot, view: View) -> list[Any]:
+    """As on the other pages; but what is replayed or simulated is not called live."""
+    found = common.state(STREAM, snapshot, view)
+    stream = snapshot.streams[STREAM]
+    is_moving = stream.health is Health.LIVE
+    return found[1:] if is_moving and (stream.producer or {}).get("source") in (REPLAY, SIMULATE) else found
 
 
 def source(snapshot: Snapshot, view: View) -> Any:
@@ -231,13 +283,13 @@ def source(snapshot: Snapshot, view: View) -> Any:
     if status is None or status.get("source") not in SOURCES:
         return [html.Span("source: not said yet", className="hw-muted"), polls]
     colour, name, about = SOURCES[status["source"]]
-    words = [about, *([status["reason"]] if status.get("reason") else []), *_quota(status, snapshot)]
+    told = [about, *([status["reason"]] if status.get("reason") else []), *_quota(status, snapshot)]
     if status["source"] != LIVE and status.get("at"):
-        words.append(f"said {age(max(snapshot.at - _seconds(status['at']), 0))}")
+        told.append(f"said {age(max(snapshot.at - _seconds(status['at']), 0))}")
     error = status.get("last_error")
     return [
         dmc.Badge(name, color=colour, variant="light", className="hw-badge"),
-        html.Span(" · ".join(words), className="hw-muted hw-number"),
+        html.Span(" · ".join(told), className="hw-muted hw-number"),
         html.Span(f"last poll failed: {error}", className="hw-error", role="status") if error else None,
         polls,
     ]
@@ -246,16 +298,16 @@ def source(snapshot: Snapshot, view: View) -> Any:
 def _quota(status: Row, snapshot: Snapshot) -> list[str]:
     if status["source"] != LIVE:
         return []
-    words = ["with an account" if status.get("has_account") else "anonymous"]
+    told = ["with an account" if status.get("has_account") else "anonymous"]
     if status.get("credits_left") is not None:
         of = f" of {whole(status['credits_a_day'])}" if status.get("credits_a_day") else ""
-        words.append(f"{whole(status['credits_left'])}{of} credits left today")
+        told.append(f"{whole(status['credits_left'])}{of} credits left today")
     if status.get("interval_s"):
-        words.append(f"a poll every {duration(float(status['interval_s']))}")
+        told.append(f"a poll every {duration(float(status['interval_s']))}")
     if status.get("next_poll"):
         ahead = _seconds(status["next_poll"]) - snapshot.at
-        words.append(f"next in {duration(ahead)}" if ahead >= 1 else "next now")
-    return words
+        told.append(f"next in {duration(ahead)}" if ahead >= 1 else "next now")
+    return told
 
 
 def _seconds(iso: str) -> float:

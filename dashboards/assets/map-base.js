@@ -163,8 +163,8 @@ void main() { paint = vec4(${color.map((part) => (part / 255).toFixed(4)).join("
         pickable: false,
         filled: true,
         stroked: true,
-        getFillColor: ({ properties }) => [...properties.colour, 40],
-        getLineColor: ({ properties }) => [...properties.colour, 220],
+        getFillColor: ({ properties }) => [...properties.colours[this.theme], 40],
+        getLineColor: ({ properties }) => [...properties.colours[this.theme], 220],
         getLineWidth: 1.5,
         lineWidthUnits: "pixels",
       });
@@ -216,7 +216,7 @@ void main() { paint = vec4(${color.map((part) => (part / 255).toFixed(4)).join("
         const [x, y] = HM.onScreen(view, properties.x, properties.y);
         if (properties.size * view.world > 14 || view.zoom > 8.5) {
           context.font = "600 11px system-ui, sans-serif";
-          this.word(context, properties.name, x, y + 4, taken, `rgb(${properties.colour})`, colours.halo, view);
+          this.word(context, properties.name, x, y + 4, taken, `rgb(${properties.colours[this.theme]})`, colours.halo, view);
         }
       }
       if (!towns || this.tiles) return;

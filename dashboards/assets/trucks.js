@@ -9,7 +9,11 @@
     { colour: "#6b7280", dark: "#9aa3ad", shape: 2, moves: false },
   ];
   const ALARM = "#e0245e";
-  const KINDS = { depot: [0, 135, 105], customer: [0, 114, 178], no_go: [213, 60, 30] };
+  const KINDS = {
+    depot: { light: [0, 120, 92], dark: [70, 205, 165] },
+    customer: { light: [0, 100, 165], dark: [110, 185, 240] },
+    no_go: { light: [200, 50, 20], dark: [255, 120, 95] },
+  };
   const LIST_MS = 500, HASH_MS = 300, TRAILS_MS = 1000, PLACING_MS = 5000, FULL_SECONDS = 30, LEAST_OPACITY = 0.45;
   const SORTS = { name: "Name", speed: "Speed", heard: "Last heard", state: "State" };
   const names = new Intl.Collator("en", { numeric: true });
@@ -326,7 +330,7 @@
         const points = feature.geometry.coordinates.flat(feature.geometry.type === "Polygon" ? 1 : 2);
         const xs = points.map(([x]) => HM.mercatorX(x)), ys = points.map(([, y]) => HM.mercatorY(y));
         const [west, east, north, south] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
-        return { ...feature, properties: { ...feature.properties, colour: KINDS[feature.properties.kind] ?? [128, 128, 128],
+        return { ...feature, properties: { ...feature.properties, colours: KINDS[feature.properties.kind],
           x: (west + east) / 2, y: (north + south) / 2, size: east - west } };
       }));
     }

@@ -175,7 +175,7 @@ void main() { paint = vec4(${color.map((part) => (part / 255).toFixed(4)).join("
       const points = this.trails.reduce((sum, trail) => sum + trail.path.length, 0);
       if (points <= MOST_PATH_POINTS) {
         return new window.deck.PathLayer({
-          id: "trails", data: this.trails, pickable: false, getPath: (trail) => trail.path,
+          id: "trails", data: this.trails, pickable: false, getPath: (trail) => trail.path, positionFormat: "XY",
           getColor: (trail) => trail.colour, getWidth: (trail) => trail.width, widthUnits: "pixels",
           jointRounded: true, capRounded: true,
         });

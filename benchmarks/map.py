@@ -5,7 +5,8 @@
 A broker and a dashboard of its own; fixes are written straight to the live topic, each truck one a second, spread over
 the second. Chromium draws without a graphics card, as on this project's machines. A marker has moved when the map
 draws from the new fix: looked up once a frame of the screen, for some of the trucks. Of an update (a binary frame)
-what counts is the longest that the page could not answer: the browser's own long tasks, and the script's time.
+what counts is how long the page cannot answer: the browser's own long tasks, which include its wait for a core, the
+CPU time of its tasks, and the update's own script.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import random
 import tempfile
 import threading
 import time
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -125,10 +127,31 @@ def measured(stage: Stage, browser: Browser, trucks: int, seconds: float) -> dic
     names = [f"truck-{number:04d}" for number in range(min(WATCHED, trucks))]
     page.evaluate(WATCH, names)
     drawn = page.evaluate("headwaterMap.counts.drawn")
-    page.wait_for_timeout(seconds * 1e3)
+    cpu = task_cpu(page, seconds)
     found: dict[str, Any] = page.evaluate("({moved, tasks, scripts, drawn: headwaterMap.counts.drawn})")
     found["drawn"] -= drawn
-    return found
+    return found | {"cpu": cpu}
+
+
+def task_cpu(page: Page, seconds: float) -> list[float]:
+    """The CPU time of each task of the page's main thread in ms: what it takes without the wait for a core."""
+    session = page.context.new_cdp_session(page)
+    events: list[dict[str, Any]] = []
+    done = threading.Event()
+    session.on("Tracing.dataCollected", lambda data: events.extend(data["value"]))
+    session.on("Tracing.tracingComplete", lambda _: done.set())
+    session.send("Tracing.start", {"transferMode": "ReportEvents", "categories": "toplevel,devtools.timeline"})
+    page.wait_for_timeout(seconds * 1e3)
+    session.send("Tracing.end")
+    while not done.is_set():
+        page.wait_for_timeout(100)
+    calls = Counter((event["pid"], event["tid"]) for event in events if event.get("name") == "FunctionCall")
+    ((main_thread, _),) = calls.most_common(1)
+    return [
+        event["tdur"] / 1e3
+        for event in events
+        if (event["pid"], event["tid"]) == main_thread and event.get("name", "").endswith("RunTask") and "tdur" in event
+    ]
 
 
 def report(console: Console, trucks: int, seconds: float, fleet: Fleet, found: dict[str, Any]) -> None:
@@ -143,6 +166,8 @@ def report(console: Console, trucks: int, seconds: float, fleet: Fleet, found: d
     console.print(f"  script of an update: {_spread(found['scripts'])} ({len(found['scripts'])} updates)")
     longest = sorted(found["tasks"])[-5:]
     console.print(f"  tasks over 50 ms: {len(found['tasks'])}, the longest {[round(task) for task in longest]} ms")
+    busy = sum(found["cpu"]) / 1e3 / seconds
+    console.print(f"  main thread, CPU: {100 * busy:.0f} % of a core, the longest task {max(found['cpu']):.0f} ms")
 
 
 def _spread(values: list[float]) -> str:

@@ -29,7 +29,7 @@ KEEP_REJECTED = 500
 KEEP_HISTORY = 100
 """Records of each partition that are read from before the start, where no tracker asks for more."""
 KEEP_WINDOWS = 20_000
-"""Rows of one windowed table: two weeks of minutes, or ten categories over a day and a half."""
+"""Rows of one table with a time: two weeks of minutes, ten categories over a day and a half."""
 KEEP_POSITIONS = 50_000
 """Positions remembered to tell a repeat after a crash: 50 s at 1,000 records/s beyond the checkpoint's 30 s."""
 SAMPLE_SECONDS = 60.0
@@ -265,9 +265,9 @@ def replaces(new: Row, held: Row | None) -> bool:
 
 @dataclass
 class TableState:
-    """The newest row of each key; of a windowed table only the newest windows."""
+    """The newest row of each key; of a table with a time only the rows of the latest."""
 
-    windowed: bool
+    time: str | None
     limit: int = KEEP_WINDOWS
     rows: dict[str, Row] = field(default_factory=dict)
     version: int = 0
@@ -278,9 +278,10 @@ class TableState:
             return False
         self.rows[key] = row
         self.version += 1
-        if self.windowed and len(self.rows) > self.limit * 1.1:
-            # Keys begin with the window's start in ISO 8601, which sorts as text; trimmed a tenth at a time.
-            self.rows = {k: self.rows[k] for k in sorted(self.rows)[-self.limit :]}
+        if (time := self.time) and len(self.rows) > self.limit * 1.1:
+            # Times in ISO 8601 sort as text; trimmed a tenth at a time.
+            newest = sorted(self.rows, key=lambda name: (str(self.rows[name].get(time)), name))[-self.limit :]
+            self.rows = {name: self.rows[name] for name in newest}
         return True
 
     def drop(self, key: str) -> None:
@@ -304,7 +305,11 @@ class StreamState:
         self._rejected = Latest(KEEP_REJECTED)
         self._seen: OrderedDict[tuple[Any, ...], None] = OrderedDict()
         elsewhere = tracker.stands_for if tracker else frozenset()
-        self._tables = {t.name: TableState(t.windowed) for t in stream.tables if t.name not in elsewhere}
+        self._tables = {
+            t.name: TableState("window_start" if t.windowed else t.time)
+            for t in stream.tables
+            if t.name not in elsewhere
+        }
         self._rate = Rate()
         self._live_latency = Samples()
         self._aggregate_latency = Samples()

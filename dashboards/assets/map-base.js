@@ -169,8 +169,8 @@ void main() { paint = vec4(${color.map((part) => (part / 255).toFixed(4)).join("
         pickable: false,
         filled: true,
         stroked: true,
-        getFillColor: ({ properties }) => [...properties.colour, 40],
-        getLineColor: ({ properties }) => [...properties.colour, 220],
+        getFillColor: ({ properties }) => [...properties.colours[this.theme], 40],
+        getLineColor: ({ properties }) => [...properties.colours[this.theme], 220],
         getLineWidth: 1.5,
         lineWidthUnits: "pixels",
       });
@@ -181,7 +181,7 @@ void main() { paint = vec4(${color.map((part) => (part / 255).toFixed(4)).join("
       const points = this.trails.reduce((sum, trail) => sum + trail.path.length, 0);
       if (points <= MOST_PATH_POINTS) {
         return new window.deck.PathLayer({
-          id: "trails", data: this.trails, pickable: false, getPath: (trail) => trail.path,
+          id: "trails", data: this.trails, pickable: false, getPath: (trail) => trail.path, positionFormat: "XY",
           getColor: (trail) => trail.colour, getWidth: (trail) => trail.width, widthUnits: "pixels",
           jointRounded: true, capRounded: true,
         });
@@ -222,7 +222,7 @@ void main() { paint = vec4(${color.map((part) => (part / 255).toFixed(4)).join("
         const [x, y] = HM.onScreen(view, properties.x, properties.y);
         if (properties.size * view.world > 14 || view.zoom > 8.5) {
           context.font = "600 11px system-ui, sans-serif";
-          this.word(context, properties.name, x, y + 4, taken, `rgb(${properties.colour})`, colours.halo, view);
+          this.word(context, properties.name, x, y + 4, taken, `rgb(${properties.colours[this.theme]})`, colours.halo, view);
         }
       }
       if (airports && view.zoom >= AIRPORTS_FROM_ZOOM) this.drawAirports(context, view, airports, taken);

@@ -111,6 +111,7 @@
     restyle() {
       if (!this.base) return;
       this.base.show({ theme: this.theme, areas: this.areas, trails: this.trails, tiles: this.options.tiles || "" });
+      this.touch(); // shaders are made beside the frames: what is new is drawn once its own are there
       this.stage.style.background = this.base.colours.sea;
       this.changed = true;
     }
@@ -213,6 +214,7 @@
 
     setTrails(trails) {
       if (!trails.length && !this.trails.length) return;
+      if (!this.trails.length) this.touch();
       this.trails = trails;
       this.base?.show({ trails });
       this.changed = true;
@@ -231,7 +233,7 @@
       this.options.onView?.(isUser);
     }
 
-    /* A reader moves the map: deck turns it for a while, and rests again. */
+    /* A reader moves the map, or there is something new on it: deck's loop turns for a while, and rests again. */
     touch() {
       if (!this.base || !this.running) return;
       this.base.wake();

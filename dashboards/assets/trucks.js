@@ -9,8 +9,12 @@
     { colour: "#6b7280", dark: "#9aa3ad", shape: 2, moves: false },
   ];
   const ALARM = "#e0245e";
-  const KINDS = { depot: [0, 135, 105], customer: [0, 114, 178], no_go: [213, 60, 30] };
-  const LIST_MS = 500, HASH_MS = 300, TRAILS_MS = 1000, PLACING_MS = 5000, FULL_SECONDS = 30, LEAST_OPACITY = 0.45;
+  const KINDS = {
+    depot: { light: [0, 120, 92], dark: [70, 205, 165] },
+    customer: { light: [0, 100, 165], dark: [110, 185, 240] },
+    no_go: { light: [200, 50, 20], dark: [255, 120, 95] },
+  };
+  const LIST_MS = 500, HASH_MS = 300, TRAILS_MS = 1000, REPLAY_TRAILS_MS = 250, PLACING_MS = 5000, FULL_SECONDS = 30, LEAST_OPACITY = 0.45;
   const SORTS = { name: "Name", speed: "Speed", heard: "Last heard", state: "State" };
   const names = new Intl.Collator("en", { numeric: true });
 
@@ -304,7 +308,7 @@
         const points = feature.geometry.coordinates.flat(feature.geometry.type === "Polygon" ? 1 : 2);
         const xs = points.map(([x]) => HM.mercatorX(x)), ys = points.map(([, y]) => HM.mercatorY(y));
         const [west, east, north, south] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
-        return { ...feature, properties: { ...feature.properties, colour: KINDS[feature.properties.kind] ?? [128, 128, 128],
+        return { ...feature, properties: { ...feature.properties, colours: KINDS[feature.properties.kind],
           x: (west + east) / 2, y: (north + south) / 2, size: east - west } };
       }));
     }
@@ -348,7 +352,7 @@
         this.relist();
         this.showPanel();
         this.showNote();
-      } else if (this.news && this.trail !== "none" && now - (this.trailed ?? 0) > TRAILS_MS) {
+      } else if (this.news && this.trail !== "none" && now - (this.trailed ?? 0) > (player ? REPLAY_TRAILS_MS : TRAILS_MS)) {
         // Not in the same frame as the list: each is short, both together are not.
         this.news = false;
         this.drawTrails();
@@ -423,7 +427,7 @@
       this.load.hidden = true;
       this.player = button("▶", "Play or pause", () => this.play(!this.replay?.player?.playing));
       this.slider = make("input", { type: "range", className: "hm-slider", min: 0, max: 1, step: 1, value: 0, aria: { label: "Time" },
-        oninput: () => { this.replay?.player?.seek(this.replay.player.begin + Number(this.slider.value)); this.replayed(); } });
+        oninput: () => { this.replay?.player?.seek(this.replay.player.begin + Number(this.slider.value)); this.replayed(); this.drawTrails(); } });
       this.moment = make("output", { className: "hw-number hm-moment" });
       this.pace = choice("Speed", [1, 5, 10, 30, 60, 120, 300].map((times) => [String(times), `${times}×`]), "30",
         () => { if (this.replay?.player) this.replay.player.speed = Number(this.pace.value); });

@@ -17,7 +17,7 @@ from dash import Dash, html
 from dashboards import maps
 from dashboards.figures import trucks as figures
 from dashboards.figures.theme import theme_of
-from dashboards.fleet import Fix, FleetTracker, alarming, fleet_of
+from dashboards.fleet import NO_GO, Fix, FleetTracker, alarming, fleet_of
 from dashboards.grid import grid, number, words
 from dashboards.pages import common, trucks_replay
 from dashboards.push import Part, View
@@ -264,7 +264,7 @@ def _alert(row: Row, snapshot: Snapshot) -> Any:
     state = html.Span("open", className="hm-open") if ended is None else None
     return html.Button(
         [
-            html.Span(className=f"hm-kind hm-kind-{row['kind']}" + (" hm-urgent" if alarming(row) else "")),
+            html.Span(className=f"hm-kind hm-kind-{NO_GO if row.get('geofence_kind') == NO_GO else row['kind']}"),
             html.Span([html.Strong(row["truck_id"]), f" {_story(row)}"], className="hm-alert-text"),
             html.Span([clock(began, today), f" · {duration(max(seconds, 0))} ", state], className="hw-muted hw-number"),
         ],

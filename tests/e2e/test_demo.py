@@ -22,7 +22,7 @@ from headwater.contracts.events import EVENTS
 from headwater.contracts.sales import SALES
 from headwater.contracts.trucks import TRUCKS
 from headwater.settings import REPOSITORY
-from tests.browser import chromium, opened
+from tests.browser import GRAPHICS, chromium, opened
 from tests.ports import free_port
 from tests.screenshots import take
 from tests.stage import until
@@ -194,5 +194,6 @@ def test_a_sale_typed_by_hand_shows_up_and_is_archived(demo: Demo, request: pyte
         assert watch.strangers() == []
         assert watch.errors == []
 
-        if folder := request.config.getoption("--screenshots"):
+    if folder := request.config.getoption("--screenshots"):
+        with chromium(GRAPHICS) as browser:
             take(browser, demo.address, Path(folder))

@@ -156,28 +156,29 @@ def test_5_filter_and_search_go_for_list_and_map_alike(stage: TrucksStage, page:
     until(lambda: shown(page) == ["A1", "B2", "C3"])
 
 
-def test_6_the_address_holds_the_view(stage: TrucksStage, browser: Browser) -> None:
-    with visit(stage, browser, "/trucks") as page:
-        until(lambda: shown(page) == ["A1", "B2", "C3"])
-        page.locator(".hm-row", has_text="B2").click()
-        page.get_by_label("Trails").select_option("all")
-        page.locator(".hm-chip.hm-stopped").click()
-        page.get_by_label("Sort by").select_option("speed")
-        until(lambda: not page.evaluate("headwaterMap.flight"))
-        page.locator("#trucks-map canvas").first.hover(position={"x": 300, "y": 300})
-        zoom = page.evaluate("headwaterMap.view.zoom")
-        page.mouse.wheel(0, -300)
-        until(lambda: page.evaluate("headwaterMap.view.zoom") > zoom + 0.3)
-        until(lambda: f"{page.evaluate('headwaterMap.view.zoom'):.2f}" in page.url, why="the zoom in the address")
-        address, view = page.url, page.evaluate("headwaterMap.view")
+def test_6_the_address_holds_the_view(stage: TrucksStage, browser: Browser, page: Page) -> None:
+    until(lambda: shown(page) == ["A1", "B2", "C3"])
+    page.locator(".hm-row", has_text="B2").click()
+    page.get_by_label("Trails").select_option("all")
+    page.locator(".hm-chip.hm-stopped").click()
+    page.get_by_label("Sort by").select_option("speed")
+    until(lambda: not page.evaluate("headwaterMap.flight"))
+    page.locator("#trucks-map canvas").first.hover(position={"x": 300, "y": 300})
+    zoom = page.evaluate("headwaterMap.view.zoom")
+    page.mouse.wheel(0, -300)
+    until(lambda: page.evaluate("headwaterMap.view.zoom") > zoom + 0.3)
+    until(lambda: f"{page.evaluate('headwaterMap.view.zoom'):.2f}" in page.url, why="the zoom in the address")
+    address, view = page.url, page.evaluate("headwaterMap.view")
+    page.locator(".hm-chip.hm-stopped").click()
+    page.get_by_label("Trails").select_option("selected")
     assert all(part in address for part in ("truck=B2", "trail=all", "state=stopped", "sort=speed"))
-    with visit(stage, browser, address.removeprefix(stage.address)) as page:
-        until(lambda: shown(page) == ["B2"])
-        until(lambda: "B2" in text(page, "#trucks-now"))
-        seen = page.evaluate("headwaterMap.view")
+    with visit(stage, browser, address.removeprefix(stage.address)) as another:
+        until(lambda: shown(another) == ["B2"])
+        until(lambda: "B2" in text(another, "#trucks-now"))
+        seen = another.evaluate("headwaterMap.view")
         for name in ("x", "y", "zoom"):
             assert seen[name] == pytest.approx(view[name], abs=0.006 if name == "zoom" else 1e-7)
-        until(lambda: "Bob" in text(page, "#trucks-about"))
+        until(lambda: "Bob" in text(another, "#trucks-about"))
 
 
 def test_7_alerts_are_told_marked_and_flown_to(stage: TrucksStage, page: Page) -> None:

@@ -147,13 +147,15 @@ def test_a_tombstone_takes_a_row_away_and_pictures_taken_before_keep_it(feed: Fe
     assert before.streams["sales"].table("totals")["TV"]["revenue"] == "1.0000"
 
 
-def test_old_windows_make_room() -> None:
-    table = TableState(windowed=True, limit=100)
+def test_old_rows_make_room() -> None:
+    """By their own time: a trip's key begins with its truck."""
+    table = TableState(time="start_time", limit=100)
     for minute in range(150):
-        table.put(f"2026-11-22T{minute // 60:02}:{minute % 60:02}:00Z", {"as_of": iso(NOW)})
+        time = f"2026-11-22T{minute // 60:02}:{minute % 60:02}:00Z"
+        table.put(f"truck {999 - minute}|{time}", {"as_of": iso(NOW), "start_time": time})
     assert len(table.rows) <= 110
-    assert "2026-11-22T02:29:00Z" in table.rows
-    assert "2026-11-22T00:00:00Z" not in table.rows
+    assert "truck 850|2026-11-22T02:29:00Z" in table.rows
+    assert "truck 999|2026-11-22T00:00:00Z" not in table.rows
 
 
 def test_states_from_first_to_last(feed: FeedState) -> None:

@@ -11,8 +11,11 @@ import orjson
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
+from dashboards.app import SecurityHeaders
 from dashboards.hub import Hub
 from dashboards.maps import FILES, address, files
 from dashboards.maps.frames import Markers, encode
@@ -181,3 +184,17 @@ def test_the_origin_is_host_and_port() -> None:
     assert own_origin("https://fleet.example", "fleet.example")
     assert not own_origin("http://127.0.0.1:8051", "127.0.0.1:8050")
     assert not own_origin("null", "127.0.0.1:8050")
+
+
+@pytest.mark.parametrize(
+    ("tiles", "connect"),
+    [("", "connect-src 'self';"), ("https://tiles.example:8443", "connect-src 'self' https://tiles.example:8443;")],
+)
+def test_the_policy_lets_in_the_host_of_the_tiles_alone(tiles: str, connect: str) -> None:
+    async def page(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("a page")(scope, receive, send)
+
+    policy = TestClient(SecurityHeaders(page, lambda: [], tiles)).get("/").headers["Content-Security-Policy"]
+    assert connect in policy
+    assert policy.count("tiles.example") == (2 if tiles else 0)
+    assert "script-src 'self';" in policy

@@ -1,10 +1,12 @@
 """`make demo` as a newcomer sees it: every part real, and records sent by hand that show up on the pages."""
 
+import contextlib
 import json
 import math
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ import pytest
 from kafka import KafkaProducer
 from playwright.sync_api import Page
 
+from headwater.contracts.aircraft import AIRCRAFT
 from headwater.contracts.events import EVENTS
 from headwater.contracts.sales import SALES
 from headwater.contracts.trucks import TRUCKS
@@ -43,6 +46,7 @@ class Demo:
             "HEADWATER_KAFKA_PORT": str(self.kafka_port),
             "DASH_PORT": str(self.port),
             "HEADWATER_JOBS_ARCHIVE_TRIGGER_SECONDS": "5",
+            "HEADWATER_OPENSKY_BASE_URL": "http://127.0.0.1:9/api",  # nobody is there, so the sky is simulated
         }
         with self.output.open("wb") as out:
             self.process = subprocess.Popen(
@@ -64,6 +68,15 @@ class Demo:
     def is_up(self) -> bool:
         assert self.process.poll() is None, self.said()
         return f"Headwater runs at {self.address}" in self.said()
+
+    def sql(self, query: str) -> list[Any]:
+        """What the SQL sink's own database says; nothing while it isn't there."""
+        with contextlib.suppress(sqlite3.OperationalError), contextlib.closing(self._database()) as database:
+            return database.execute(query).fetchall()
+        return []
+
+    def _database(self) -> sqlite3.Connection:
+        return sqlite3.connect(f"file:{self.output.parent / 'var' / 'headwater.db'}?mode=ro", uri=True)
 
     def api(self, path: str) -> Any:
         return httpx.get(f"{self.address}/api/v1/{path}", timeout=20).json()
@@ -157,6 +170,39 @@ def test_a_truck_typed_by_hand_is_on_the_map_and_its_trip_in_the_table(demo: Dem
         assert (trip["duration_s"], trip["top_kmh"], trip["idle_s"], trip["is_open"]) == (360, 110, 0, True)
         (latest,) = demo.api("trucks/latest?truck_id=hand-typed")
         assert (latest["driver"], latest["state"], latest["latitude"]) == ("Ada", "moving", 45.1)
+        assert watch.strangers() == []
+        assert watch.errors == []
+
+
+def test_an_emergency_typed_by_hand_is_on_the_page_and_in_the_database(demo: Demo) -> None:
+    second = int(datetime.now(UTC).timestamp())
+    states = [
+        {"icao24": "abcdef", "last_contact": second - 20 + n, "callsign": "HAND1   ", "origin_country": "Atlantis",
+         "latitude": 50.0 + n / 100, "longitude": 6.0, "baro_altitude": 9000.0 - 30 * n, "on_ground": False,
+         "velocity": 220.0, "true_track": 0.0, "vertical_rate": -30.0, "squawk": "7700" if n > 4 else "1000"}
+        for n in range(10)
+    ]  # fmt: skip
+    with (
+        chromium() as browser,
+        opened(browser, f"{demo.address}/aircraft", viewport={"width": 1360, "height": 2400}) as (page, watch),
+    ):
+        producer = KafkaProducer(bootstrap_servers=f"127.0.0.1:{demo.kafka_port}")
+        for state in states:
+            producer.send(AIRCRAFT.raw_topic, json.dumps(state).encode(), b"abcdef").get(30)
+        producer.close()
+        until(lambda: "HAND1" in text_of(page), SHOWS_WITHIN_S, "the emergency on the page")
+        rows = until(
+            lambda: demo.sql(
+                "SELECT kind, steepest, is_open FROM aircraft_alerts WHERE icao24 = 'abcdef' ORDER BY kind"
+            ),
+            ARCHIVED_WITHIN_S,
+            "its alerts in the database",
+        )
+        assert rows == [("7700", None, 1), ("steep_descent", -30.0, 1)]
+        alerts = [row for row in demo.api("aircraft/alerts?limit=1000") if row["icao24"] == "abcdef"]
+        assert {row["kind"]: row["latitude"] for row in alerts} == {"7700": 50.05, "steep_descent": 50.0}
+        (latest,) = demo.api("aircraft/latest?icao24=abcdef")
+        assert (latest["phase"], latest["last_contact"]) == ("descent", second - 11)
         assert watch.strangers() == []
         assert watch.errors == []
 

@@ -14,7 +14,10 @@ from playwright.sync_api import Browser
 
 from tests.browser import GRAPHICS, chromium, opened
 
-PAGES = {"home": "/", "events": "/events", "sales": "/sales", "sales-graph": "/sales/graph", "trucks": "/trucks"}
+PAGES = {
+    "home": "/", "aircraft": "/aircraft", "events": "/events", "sales": "/sales", "sales-graph": "/sales/graph",
+    "trucks": "/trucks",
+}  # fmt: skip
 LOOKS: dict[str, dict[str, Any]] = {
     "light": {"viewport": {"width": 1360, "height": 900}, "color_scheme": "light"},
     "dark": {"viewport": {"width": 1360, "height": 900}, "color_scheme": "dark"},

@@ -136,7 +136,7 @@
             this.numbers.delete(row.id);
             this.markers.look(number, 0, 0, 0, false, 0);
           }
-          Object.assign(row, { id, time: undefined, trail: [] });
+          Object.assign(row, { id, time: undefined, heard: undefined, trail: [] });
           this.numbers.set(id, number);
         }
         row.words = words;

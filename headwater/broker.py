@@ -269,7 +269,9 @@ def _format(settings: Settings, command: list[str], properties: Path) -> str:
     meta = _data_folder(settings) / "meta.properties"
     if not meta.exists():
         fresh = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", fresh, "-c", str(properties)]
+        # In one word: an id may begin with a hyphen, as an option does.
+        named = f"--cluster-id={fresh}"
+        tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted", named, "-c", str(properties)]
         done = subprocess.run([*command, *tool], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise BrokerError(f"cannot prepare {_data_folder(settings)} for Kafka:\n{_tail(done.stdout + done.stderr)}")

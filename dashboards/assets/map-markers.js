@@ -160,6 +160,8 @@ void main() { colour = paint; }`;
       return glide > 0 ? 1 - smooth((now - this.epoch - this.facts[at + 6]) / glide) : 0;
     }
 
+    glides(marker, now) { return this.left(marker * FLOATS, now) > 0; }
+
     angle(marker, now) {
       const at = marker * FLOATS;
       return this.facts[at + 10] + this.facts[at + 11] * this.left(at, now);

@@ -9,7 +9,7 @@
   const LIST_MS = 1000, HASH_MS = 300, TRAILS_MS = 2000, NOTE_MS = 500, NEW_TRAIL_MS = 1800000;
   const STAGES = [1, 0.65, 0.35];
   const CLIMBS = { 1: "↑", 2: "", 3: "↓" };
-  const AIRPORTS_FROM_ZOOM = 5.5, SELECT_ZOOM = 7, PANEL_PX = 320;
+  const AIRPORTS_FROM_ZOOM = 5.5, SELECT_ZOOM = 7, PANEL_PX = 320, MOST_TRAIL_POINTS = 40000;
   const known = (value) => value !== undefined && value === value;
 
   class Sky {
@@ -33,7 +33,7 @@
         alwaysNamed: () => this.alarmed,
         onSelect: (id) => this.select(id),
         onHover: () => {},
-        onView: () => this.later(),
+        onView: () => { this.news = true; this.later(); },
         onUser: () => { this.showFollow(); },
         onFrame: () => { this.news = true; },
         onTick: () => this.ticked(),
@@ -169,8 +169,9 @@
       this.head.state = make("span", { className: "hm-chip" });
       this.head.alarm = make("span", { className: "hm-open" });
       parent.replaceChildren(
-        make("div", { className: "hm-panel-head" }, this.head.name, this.head.state, this.head.alarm,
+        make("div", { className: "hm-panel-head" }, this.head.name, this.head.state,
           make("button", { type: "button", className: "hm-button hm-close", textContent: "×", title: "Close (Esc)", aria: { label: "Close" }, onclick: () => this.select(null) })),
+        this.head.alarm,
         make("dl", { className: "hw-facts" }, ...cell("altitude", "Altitude"), ...cell("speed", "Speed"), ...cell("rate", "Climb"), ...cell("heading", "Track"),
           ...cell("place", "Position now"), ...cell("fix", "Last position"), ...cell("heard", "Last heard")));
     }
@@ -355,13 +356,19 @@
       this.trailed = performance.now();
       const { map } = this, now = map.now();
       const of = this.trail === "none" ? [] : this.trail === "all" ? map.rows : [map.row(map.selected)];
-      map.setTrails(of.filter((row) => row?.shown && row.trail.length > 1 && (this.trail !== "all" || map.isVisible(row, now)))
-        .flatMap((row) => this.paths(row, row.id === map.selected)));
+      const wanted = of.filter((row) => row?.shown && row.trail.length && (this.trail !== "all" || map.isVisible(row, now)));
+      const most = Math.max(Math.min(this.config.most_trail, Math.floor(MOST_TRAIL_POINTS / wanted.length)), 2);
+      map.setTrails(wanted.flatMap((row) => this.paths(row, row.id === map.selected, most)));
     }
 
-    /* A trail, on one side of the date line; of the selected one in the colours of its altitudes. */
-    paths(row, isSelected) {
-      const places = isSelected ? row.trail : row.trail.slice(-this.config.most_trail);
+    /* A trail up to where it is drawn now, on one side of the date line; of the selected one in the colours of its altitudes. */
+    paths(row, isSelected, most) {
+      const { map } = this, places = isSelected ? [...row.trail] : row.trail.slice(-most);
+      // While it glides to a new place it is drawn beside its way.
+      if (!map.markers.glides(row.number, map.now())) {
+        const { longitude: x, latitude: y } = map.where(row.id);
+        places.push([x, y, map.now() * 1000, row.baro]);
+      }
       const paths = [];
       let path = null, before = null, band = null;
       for (const [longitude, latitude, time, altitude] of places) {
@@ -382,24 +389,28 @@
     ticked() {
       const now = performance.now();
       if (this.map.theme !== this.legendTheme) { this.legendTheme = this.map.theme; this.showLegend(); this.drawTrails(); }
-      if (now - (this.noted ?? 0) > NOTE_MS) {
-        this.noted = now;
-        this.interval = Number(document.getElementById("aircraft-interval")?.dataset.seconds ?? 0);
-        this.map.options.coast = this.config.gone_seconds + this.interval;
-        this.showPanel();
-        this.showNote();
-        this.showAirports();
-      } else if (now - (this.listed ?? 0) > LIST_MS) {
-        this.list();
-      } else if (this.news && this.trail !== "none" && now - (this.trailed ?? 0) > TRAILS_MS) {
-        // Not in the same frame as the table: each is short, both together are not.
-        this.news = false;
-        this.drawTrails();
-      }
+      // One of them in a frame, the longest overdue: each is short, all together are not, and none may starve.
+      const wantsTrails = this.trail === "all" ? this.news : this.trail === "selected" && this.map.selected !== null;
+      const overdue = [
+        [(now - (this.noted ?? 0)) / NOTE_MS, () => this.refresh()],
+        [(now - (this.listed ?? 0)) / LIST_MS, () => this.list()],
+        [wantsTrails ? (now - (this.trailed ?? 0)) / TRAILS_MS : 0, () => { this.news = false; this.drawTrails(); }],
+      ].reduce((most, each) => (each[0] > most[0] ? each : most));
+      if (overdue[0] > 1) overdue[1]();
       if (this.loadAfter && this.map.rows.length) {
         this.loadAfter = false;
         this.loadTrails();
       }
+    }
+
+    /* What changes with time alone, and what the producer says. */
+    refresh() {
+      this.noted = performance.now();
+      this.interval = Number(document.getElementById("aircraft-interval")?.dataset.seconds ?? 0);
+      this.map.options.coast = this.config.gone_seconds + this.interval;
+      this.showPanel();
+      this.showNote();
+      this.showAirports();
     }
 
     showAirports() {

@@ -72,6 +72,8 @@ def fields(row: Row, units: Units) -> list[tuple[str, str]]:
     velocity = row.get("velocity")
     source, category = row.get("position_source"), row.get("category")
     return [
+        ("ICAO24", row.get("icao24") or NOTHING),
+        ("Callsign", (row.get("callsign") or "").strip() or NOTHING),
         ("Country", row.get("origin_country") or NOTHING),
         ("Category", _named(category, CATEGORIES)),
         ("Squawk", row.get("squawk") or NOTHING),

@@ -23,6 +23,7 @@ from dashboards.maps.frames import Markers, encode
 from dashboards.maps.live import Update
 from dashboards.state import Row, Snapshot, StreamView
 from headwater.contracts.trucks import GEOFENCE, MOVING, OFFLINE, OVERSPEED, STATES, STOPPED, TRUCKS
+from headwater.geofences import NO_GO
 from headwater.geometry import bearing_deg, distance_km
 
 log = structlog.get_logger(__name__)
@@ -31,7 +32,6 @@ MEMORY_SECONDS = 900.0
 KEEP_FIXES = 150
 """Of a truck, for its trail and its chart; 7 KB."""
 MOST_TRUCKS = 10_000
-NO_GO = "no_go"
 WORDS = ("driver", "route", "cargo")
 NUMBER_OF = {state: number for number, state in enumerate(STATES)}
 COLUMNS = {

@@ -19,7 +19,7 @@ from shapely.geometry.base import BaseGeometry
 
 from headwater.errors import SettingsError
 
-KINDS = ("depot", "customer", "no_go")
+DEPOT, CUSTOMER, NO_GO = KINDS = ("depot", "customer", "no_go")
 
 
 @dataclass(frozen=True)

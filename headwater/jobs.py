@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from py4j.protocol import Py4JError
@@ -67,9 +67,9 @@ class StreamJob:
         return self.fold(settings) if self.fold else None
 
     def fresh_fold_of(self, settings: Settings) -> Fold[Any] | None:
-        """The same where the aggregate keeps it as well."""
+        """The same where the aggregate keeps it as well, which writes no files and need not gather their rows."""
         fold = self.fold_of(settings)
-        return fold if fold and fold.is_fresh else None
+        return replace(fold, daily_csv=None) if fold and fold.is_fresh else None
 
 
 class JobError(HeadwaterError):

@@ -17,7 +17,7 @@ from dash import Dash, html
 from dashboards import maps
 from dashboards.figures import trucks as figures
 from dashboards.figures.theme import theme_of
-from dashboards.fleet import NO_GO, Fix, FleetTracker, alarming, fleet_of
+from dashboards.fleet import Fix, FleetTracker, alarming, fleet_of
 from dashboards.grid import grid, number, words
 from dashboards.pages import common, trucks_replay
 from dashboards.push import Part, View
@@ -26,6 +26,7 @@ from dashboards.state import Row, Snapshot
 from dashboards.text import NOTHING, clock, duration, whole
 from dashboards.untyped import register_page
 from headwater.contracts.trucks import GEOFENCE, OVERSPEED, SILENT
+from headwater.geofences import CUSTOMER, DEPOT, NO_GO
 from headwater.settings import Settings
 
 PATH = "/trucks"
@@ -43,7 +44,7 @@ CREDIT = "Land: Natural Earth · Towns: GeoNames"
 NO_FIXES = "No fix yet."
 NO_ALERTS = "No alert yet."
 ALERT_NAMES = {OVERSPEED: "Overspeed", GEOFENCE: "Geofence", SILENT: "Offline"}
-AREA_NAMES = {"depot": "depot", "customer": "customer", "no_go": "no-go zone"}
+AREA_NAMES = {DEPOT: "depot", CUSTOMER: "customer", NO_GO: "no-go zone"}
 
 NOTES = (
     (

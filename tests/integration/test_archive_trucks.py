@@ -180,8 +180,8 @@ def test_a_recorded_day_of_buses_in_the_files_own_order(setup: Setup) -> None:
         {
             "event_id": f"row-{n}", "event_time": datetime.fromisoformat(row["timestamp"]),
             "truck_id": row["vehicle_id"], "latitude": float(row["latitude"]), "longitude": float(row["longitude"]),
-            "speed_kmh": float(row["speed"]) * 3.6, "route": row["trip_headsign"] or None, "heading_deg": None, "driver": None,
-            "partition": int(row["vehicle_id"]) % 2,
+            "speed_kmh": float(row["speed"]) * 3.6, "route": row["trip_headsign"] or None,
+            "heading_deg": None, "driver": None, "partition": int(row["vehicle_id"]) % 2,
         }
         for n, row in enumerate(rows)
     ]  # fmt: skip

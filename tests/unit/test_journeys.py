@@ -18,7 +18,10 @@ from headwater.contracts.journeys import (
     Rules,
     fleet_minute,
 )
+from headwater.contracts.trucks import TRUCKS
 from headwater.geofences import Geofence
+from headwater.settings import load_settings
+from jobs.trucks import JOB
 from tests.trucks_reference import Box, assert_same, expected_tables
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -207,6 +210,14 @@ def test_a_minute_over_all_trucks() -> None:
     assert all(part["window_start"] % MINUTE == 0 for part in parts)
     assert fleet_minute(parts) == {"trucks": 3, "moving": 1, "distance_km": 0.5, "mean_kmh": 50.0}
     assert fleet_minute(parts[2:])["mean_kmh"] is None
+
+
+def test_the_aggregate_keeps_the_fold_without_its_files() -> None:
+    everything = load_settings({})
+    kept, fresh = JOB.fold_of(everything), JOB.fresh_fold_of(everything)
+    assert kept and kept.daily_csv is TRUCKS.table("trips")
+    assert fresh and fresh.daily_csv is None
+    assert fresh.tables == kept.tables
 
 
 def records(fixes: Sequence[Fix]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from playwright.sync_api import Browser
 from pyspark import SparkContext
@@ -14,6 +15,12 @@ from tests.archives import killer  # noqa: F401
 from tests.browser import chromium
 from tests.ports import free_port
 from tests.suite import suite  # noqa: F401
+
+# The same examples in each run, so that a red run is due to the change at hand. To look for new ones, and then to write
+# what was found as an example of its own: pytest --hypothesis-profile=explore
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.register_profile("explore", derandomize=False)
+hypothesis.settings.load_profile("repeatable")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -3,10 +3,11 @@
 import base64
 import gzip
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -437,18 +438,18 @@ def _reasons(record: dict[str, Any]) -> Iterator[str]:
         yield "type:quantity"
     elif not 1 <= abs(quantity) <= 1_000_000:
         yield "range:quantity"
-    if isinstance(price, str):
-        try:
-            price = Decimal(price)
-        except InvalidOperation:
-            yield "type:price"
-            return
+    if isinstance(price, str) and _SPELLED_NUMBER.fullmatch(price):
+        price = Decimal(price.strip())
     if price is None:
         yield "missing:price"
     elif not isinstance(price, Decimal):
         yield "type:price"
     elif not 0 <= price <= 99_999_999:
         yield "range:price"
+
+
+# Decimal() also takes NaN, 1_000 and the digits of other scripts, none of which is a price.
+_SPELLED_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
 
 
 def _unless_blank(value: Any) -> Any:
@@ -463,7 +464,8 @@ NUMBERS = st.one_of(
     st.decimals(99_999_998, 100_000_000, places=4),
     st.sampled_from([1_000_000, 1_000_001, -1_000_000, -1_000_001, Decimal("3.0"), Decimal("2.5")]),
 ).map(str)
-TEXTS = st.one_of(st.text(max_size=6), st.sampled_from(["TV", "Radio", "", " ", "12.5", "-1", "free"])).map(json.dumps)
+WORDS = ["TV", "Radio", "", " ", "12.5", "-1", " 1e3\n", "1_000", "१२", "NaN", "Infinity", "free"]
+TEXTS = st.one_of(st.text(max_size=6), st.sampled_from(WORDS)).map(json.dumps)
 ANYTHING = st.one_of(NUMBERS, TEXTS, st.sampled_from(["null", "true", "false", "[]", "{}", '["TV"]', '{"a": 1}']))
 SALES_MORE_OR_LESS = st.builds(
     lambda members, flaw: ("{" + ", ".join(f'"{k}": {v}' for k, v in members.items()) + "}" + flaw).encode(),

@@ -147,7 +147,8 @@ class Bench:
         publisher = ProcessedTopic(job.stream, client_config(settings, self._bootstrap), "archive")
         fold = job.fold_of(settings)
         archive = Archive(self._spark, settings, job.stream, job.views, job.daily_csv, publisher, fold)
-        self._run(self._source().writeStream.foreachBatch(lambda messages, _: archive.take(messages)))
+        rows = archive.pulled(self._source())
+        self._run(rows.writeStream.foreachBatch(lambda batch, _: archive.take(batch.toArrow())))
         archive.close()
 
     def _source(self) -> DataFrame:

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.contracts.base import Stream
-from headwater.counting import MARK, OWN, ends_of, fresh
+from headwater.counting import ends_of, fresh
+from headwater.queries import rows_of
 from headwater.tally import Tally
 
 
@@ -36,14 +37,6 @@ class Aggregate:
                 count(tally, own)
             tally.end_keys()
             tally.publish()
-
-
-def rows_of(stream: Stream, rows: pa.Table) -> pa.Table:
-    """A stream's part of the union, under its own names."""
-    mine = rows.filter(pc.equal(rows["stream"], stream.name))
-    prefix = f"{stream.name}{MARK}"
-    names = [name for name in rows.column_names if name in OWN or name.startswith(prefix)]
-    return mine.select(names).rename_columns([name.removeprefix(prefix) for name in names])
 
 
 def count(tally: Tally, rows: pa.Table) -> None:

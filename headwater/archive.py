@@ -31,7 +31,7 @@ from pyspark.sql import functions as F
 
 from headwater import delta
 from headwater.contracts.base import Stream, Table
-from headwater.counting import MARK, brought, brought_columns, ends_of, fresh, position
+from headwater.counting import brought, brought_columns, ends_of, fresh, position
 from headwater.csvfiles import write_csv
 from headwater.errors import HeadwaterError
 from headwater.folds import Fold
@@ -92,9 +92,26 @@ class Archive:
     def close(self) -> None:
         self._tally.close()
 
-    def take(self, messages: DataFrame) -> None:
-        """Appends, counts and publishes a micro-batch: the Kafka source's rows of this stream's topic."""
-        self._take(messages, None)
+    def pulled(self, messages: DataFrame) -> DataFrame:
+        """The Kafka source's rows of this stream's topic -> what :meth:`take` wants of them: ``position``,
+        ``is_valid``, the columns of both tables as ``<table>/<column>``, and what a valid record brings to the tally.
+        """
+        stream, is_valid = self._stream, F.size("reasons") == 0
+        rows = checked(messages, stream)
+        columns = {"is_valid": is_valid, "position": position()}
+        rejects = rejected_columns(stream)
+        for table, when in (("records", is_valid), ("rejected", ~is_valid)):
+            for field in delta.fields_of_table(stream, table):
+                if field.name != STAMP[table]:
+                    value = rejects[field.name] if table == "rejected" else F.col(field.name)
+                    columns[_named(table, field.name)] = F.when(when, value.cast(SQL_TYPES[field.kind]))
+        own = brought_columns(self._tally.views, self._tally.fold)
+        columns |= {n: F.when(is_valid, c) for n, c in own.items() if n not in columns}
+        return rows.select(*[column.alias(name) for name, column in columns.items()])
+
+    def take(self, rows: pa.Table) -> None:
+        """Appends, counts and publishes a micro-batch that was :meth:`pulled`."""
+        self._take(rows, None)
         self.elapse()
 
     def elapse(self) -> None:
@@ -116,7 +133,8 @@ class Archive:
                 f"`records`, or put the right one back."
             )
         if pending:
-            self._take(read(self._stream, self._ledger.consumed(), pending.ends), pending)
+            missing = read(self._stream, self._ledger.consumed(), pending.ends)
+            self._take(self.pulled(missing).toArrow(), pending)
         self.elapse()
 
     def counters(self) -> dict[str, int]:
@@ -130,30 +148,13 @@ class Archive:
     def _path(self, table: str) -> Path:
         return self._settings.delta(self._stream.name, table)
 
-    def _take(self, messages: DataFrame, batch: Batch | None) -> None:
-        rows = fresh(self._pulled(messages), self._ledger.consumed())
+    def _take(self, pulled: pa.Table, batch: Batch | None) -> None:
+        rows = fresh(pulled, self._ledger.consumed())
         if rows.num_rows:
             batch = batch or self._ledger.begin(ends_of(rows["position"]))
             good = rows.filter(rows["is_valid"])
             self._append(rows, good, batch)
             self._count(rows, good, batch)
-
-    def _pulled(self, messages: DataFrame) -> pa.Table:
-        """A batch in one Spark job: ``position``, ``is_valid``, the columns of both tables as ``<table>/<column>``, and
-        what a valid record brings to the tally.
-        """
-        stream, is_valid = self._stream, F.size("reasons") == 0
-        rows = checked(messages, stream)
-        columns = {"is_valid": is_valid, "position": position()}
-        rejects = rejected_columns(stream)
-        for table, when in (("records", is_valid), ("rejected", ~is_valid)):
-            for field in delta.fields_of_table(stream, table):
-                if field.name != STAMP[table]:
-                    value = rejects[field.name] if table == "rejected" else F.col(field.name)
-                    columns[f"{table}{MARK}{field.name}"] = F.when(when, value.cast(SQL_TYPES[field.kind]))
-        own = brought_columns(self._tally.views, self._tally.fold)
-        columns |= {n: F.when(is_valid, c) for n, c in own.items() if n not in columns}
-        return rows.select(*[column.alias(name) for name, column in columns.items()]).toArrow()
 
     # -- 2: append
 
@@ -167,7 +168,7 @@ class Archive:
         schema = delta.arrow_schema(delta.fields_of_table(self._stream, table))
         # Stamped here: as a constant of each batch, the time would have Spark compile the whole projection anew.
         stamp = pa.array([datetime.now(UTC)] * rows.num_rows, pa.timestamp("us", "UTC"))
-        columns = {n: stamp if n == STAMP[table] else rows[f"{table}{MARK}{n}"] for n in schema.names}
+        columns = {n: stamp if n == STAMP[table] else rows[_named(table, n)] for n in schema.names}
         delta.append(self._path(table), pa.table(columns).cast(schema), APPLICATION, batch.number)
 
     # -- 3: count
@@ -242,6 +243,11 @@ class Tables:
 
 class ArchiveError(HeadwaterError):
     """A stream's tables and its ledger don't belong together."""
+
+
+def _named(table: str, column: str) -> str:
+    """A table's column among those of a batch."""
+    return f"{table}/{column}"
 
 
 def _parts(records: DataFrame, ends: dict[int, int]) -> Iterator[DataFrame]:

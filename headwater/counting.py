@@ -21,12 +21,6 @@ from headwater.ledger import position as position_of
 from headwater.money import saturated
 from headwater.views import View, units, window_length, window_start
 
-OWN = ("id", "position", "at", "as_of")
-"""What every row has, whatever the stream; all other names begin with those of a view or the fold."""
-
-MARK = "/"
-"""Between a stream's name and a column's, where streams share a table."""
-
 LARGEST_SUM = 2**63 - 1
 
 

@@ -20,13 +20,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import pyarrow as pa
 from py4j.protocol import Py4JError
 from pyspark import SparkConf, SparkContext
 from pyspark.java_gateway import ensure_callback_server_started
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
-from pyspark.sql.streaming.readwriter import DataStreamReader, DataStreamWriter
+from pyspark.sql.streaming.readwriter import DataStreamWriter
 
 from headwater import queries
 from headwater.aggregate import Aggregate
@@ -233,11 +233,11 @@ class Run:
         for job in self._jobs:
             self._archives[job.stream] = self._archive_of(job)
             self._closing.append(self._archives[job.stream].close)
-        source = self._messages(",".join(job.stream.raw_topic for job in self._jobs))
-        limited = source.option("maxOffsetsPerTrigger", self._settings.jobs.max_offsets_per_trigger).load()
+        sources = self._sources(self._settings.jobs.max_offsets_per_trigger)
+        rows = queries.together({stream: a.pulled(sources[stream]) for stream, a in self._archives.items()})
         return self._start(
             "archive",
-            limited.writeStream.foreachBatch(self._take),
+            rows.writeStream.foreachBatch(lambda batch, _: self._take(batch.toArrow())),
             processingTime=f"{self._settings.jobs.archive_trigger_seconds} seconds",
         )
 
@@ -255,19 +255,12 @@ class Run:
         archive.recover(self._read)
         return archive
 
-    def _take(self, messages: DataFrame, _: int) -> None:
-        several = len(self._archives) > 1
-        if several:  # each stream reads the batch, Kafka is asked once
-            messages.persist()
-        try:
-            with self._at_archives:
-                for stream, archive in self._archives.items():
-                    archive.take(messages.where(F.col("topic") == stream.raw_topic))
-                    self._status.stream(stream.name, archive.counters())
-                self._elapsed = time.monotonic()
-        finally:
-            if several:
-                messages.unpersist()
+    def _take(self, rows: pa.Table) -> None:
+        with self._at_archives:
+            for stream, archive in self._archives.items():
+                archive.take(queries.rows_of(stream, rows))
+                self._status.stream(stream.name, archive.counters())
+            self._elapsed = time.monotonic()
 
     # -- sources and sinks
 
@@ -275,17 +268,14 @@ class Run:
         """Each stream's messages, in batches of so many at most."""
         found = {}
         for job in self._jobs:
-            reader = self._messages(job.stream.raw_topic)
+            reader = (
+                self._spark.readStream.format("kafka")
+                .options(**spark_options(self._settings, self._bootstrap))
+                .option("subscribe", job.stream.raw_topic)
+                .option("startingOffsets", "earliest")
+            )
             found[job.stream] = (reader.option("maxOffsetsPerTrigger", at_most) if at_most else reader).load()
         return found
-
-    def _messages(self, topics: str) -> DataStreamReader:
-        return (
-            self._spark.readStream.format("kafka")
-            .options(**spark_options(self._settings, self._bootstrap))
-            .option("subscribe", topics)
-            .option("startingOffsets", "earliest")
-        )
 
     def _read(self, stream: Stream, starts: dict[int, int], ends: dict[int, int]) -> DataFrame:
         """Some of a stream's messages as a batch; a partition without a start is read from its beginning."""

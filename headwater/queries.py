@@ -1,4 +1,4 @@
-"""The live and the aggregate query as pure functions of what came in."""
+"""The queries as pure functions of what came in."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from headwater.contracts.base import Kind, Stream
-from headwater.counting import MARK, OWN, brought
+from headwater.counting import brought
 from headwater.folds import Fold
 from headwater.quality import POSITION, checked, rejected_columns, valid
 from headwater.views import View
@@ -64,12 +66,27 @@ def aggregate(
     views: Mapping[Stream, Sequence[View]],
     folds: Mapping[Stream, Fold[Any] | None],
 ) -> DataFrame:
-    """Each stream's messages -> what its valid records bring, side by side in one table: ``stream``, what every row has
-    (:data:`headwater.counting.OWN`), and each stream's own columns as ``<stream>/<column>``, null in the others' rows.
+    """Each stream's messages -> what its valid records bring, in one table."""
+    return together(
+        {
+            stream: brought(valid(checked(source, stream)), views[stream], folds[stream])
+            for stream, source in messages.items()
+        }
+    )
+
+
+def together(rows: Mapping[Stream, DataFrame]) -> DataFrame:
+    """The rows of several streams in one table, so that one Spark job gives all of them: for each stream a column of
+    structs, null where the row is another's. :func:`rows_of` takes them apart.
     """
     parts = []
-    for stream, source in messages.items():
-        rows = brought(valid(checked(source, stream)), views[stream], folds[stream])
-        named = [F.col(f"`{n}`").alias(n if n in OWN else f"{stream.name}{MARK}{n}") for n in rows.columns]
-        parts.append(rows.select(F.lit(stream.name).alias("stream"), *named))
+    for stream, own in rows.items():
+        columns = [F.col(f"`{name}`") for name in own.columns]
+        parts.append(own.select(F.struct(*columns).alias(stream.name)))
     return reduce(lambda some, more: some.unionByName(more, allowMissingColumns=True), parts)
+
+
+def rows_of(stream: Stream, rows: pa.Table) -> pa.Table:
+    """A stream's rows out of :func:`together`'s, pulled out of Spark."""
+    own = rows[stream.name]
+    return pa.Table.from_struct_array(own.filter(pc.is_valid(own)))

@@ -118,7 +118,7 @@ class Setup:
 
     def take(self, starts: dict[int, int] | None = None, ends: dict[int, int] | None = None) -> None:
         assert self.archive
-        self.archive.take(self.topic.frame(starts, ends))
+        self.archive.take(self.archive.pulled(self.topic.frame(starts, ends)).toArrow())
 
     def lose_ledger(self) -> None:
         assert self.archive

@@ -76,17 +76,22 @@ def aggregate(
 
 
 def together(rows: Mapping[Stream, DataFrame]) -> DataFrame:
-    """The rows of several streams in one table, so that one Spark job gives all of them: for each stream a column of
-    structs, null where the row is another's. :func:`rows_of` takes them apart.
+    """The rows of several streams in one table, so that one Spark job gives all of them: ``stream``, and each one's own
+    columns as ``<stream>/<column>``, null in the others' rows. :func:`rows_of` takes them apart.
     """
     parts = []
     for stream, own in rows.items():
-        columns = [F.col(f"`{name}`") for name in own.columns]
-        parts.append(own.select(F.struct(*columns).alias(stream.name)))
+        named = [F.col(f"`{name}`").alias(_prefix(stream) + name) for name in own.columns]
+        parts.append(own.select(F.lit(stream.name).alias("stream"), *named))
     return reduce(lambda some, more: some.unionByName(more, allowMissingColumns=True), parts)
 
 
 def rows_of(stream: Stream, rows: pa.Table) -> pa.Table:
     """A stream's rows out of :func:`together`'s, pulled out of Spark."""
-    own = rows[stream.name]
-    return pa.Table.from_struct_array(own.filter(pc.is_valid(own)))
+    mine, prefix = rows.filter(pc.equal(rows["stream"], stream.name)), _prefix(stream)
+    names = [name for name in rows.column_names if name.startswith(prefix)]
+    return mine.select(names).rename_columns([name.removeprefix(prefix) for name in names])
+
+
+def _prefix(stream: Stream) -> str:
+    return f"{stream.name}/"

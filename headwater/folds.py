@@ -63,6 +63,21 @@ class Rollup:
 
 
 @dataclass(frozen=True)
+class Summary:
+    """A table made of a roll-up's rows over spans that no window has, such as years."""
+
+    table: Table
+    of: Table
+    """The roll-up's."""
+    spans: Callable[[int], Iterable[tuple[int, int]]]
+    """A window's start -> the spans (to the second time exclusive) whose rows it takes part in."""
+    before: timedelta
+    """So much earlier begin the windows that a span's rows are made of."""
+    rows: Callable[[int, Sequence[Row]], Iterable[Row]]
+    """A span's first time and the roll-up's rows, none of them before the span alone -> the table's rows."""
+
+
+@dataclass(frozen=True)
 class Fold(Generic[S]):
     """How a key's state moves, and the rows that follow from it."""
 
@@ -72,7 +87,7 @@ class Fold(Generic[S]):
     columns: Mapping[str, Expression]
     """What a record brings: texts and numbers, no booleans, which SQLite doesn't know; may be null."""
     tables: tuple[Table, ...]
-    """No row's time is before the key's first record."""
+    """No row's time is before the window of the key's first record."""
     version: str
     """Changes whenever the same records would give another state or other rows; all keys are then folded anew."""
     start: Callable[[], S]
@@ -85,7 +100,10 @@ class Fold(Generic[S]):
     """When rows change without any record, because nothing came until then; in order."""
     rows: Callable[[str, S, int], Iterable[Out]]
     """Key, state, and how many of the times that it is due are past -> the rows that stand for it."""
+    windows: Mapping[str, str] = field(default_factory=dict)
+    """The windowed ones among the tables, with their length in the words of a view."""
     rollups: tuple[Rollup, ...] = ()
+    summaries: tuple[Summary, ...] = ()
     daily_csv: Table | None = None
     """One of the tables: it also goes to CSV files, one a day of its ``time``."""
     is_fresh: bool = False
@@ -142,7 +160,10 @@ class FoldBook(Generic[S]):
     def __init__(self, db: sqlite3.Connection, fold: Fold[S]) -> None:
         self._db, self._fold = db, fold
         self._part_names = {rollup.part for rollup in fold.rollups}
-        self._tables = {table.name: table for table in (*fold.tables, *(r.table for r in fold.rollups))}
+        over_all = (*(rollup.table for rollup in fold.rollups), *(summary.table for summary in fold.summaries))
+        self._tables = {table.name: table for table in (*fold.tables, *over_all)}
+        self._lengths = {name: window_length(words) // MICROSECOND for name, words in fold.windows.items()}
+        self._lengths |= {rollup.table.name: window_length(rollup.window) // MICROSECOND for rollup in fold.rollups}
         parts = ("log", "states", "notes", "rows", "parts")
         self._log, self._states, self._notes, self._rows, self._parts = (f"{fold.name}_{part}" for part in parts)
         self._db.executescript(self._schema())
@@ -336,7 +357,9 @@ class FoldBook(Generic[S]):
                 known = key.until
                 self._again(key, [known], windows)
                 self._conclude(key, known, windows)
-            self._roll_up(windows)
+            # The same parts may make other rows now.
+            standing = self._db.execute(f"SELECT of, time, 0 FROM {self._parts}")
+            self._roll_up({(of, time): as_of for of, time, as_of in standing} | windows)
         self._db.execute("INSERT OR REPLACE INTO fold_versions VALUES (?, ?)", (fold.name, fold.version))
 
     # -- rows
@@ -367,9 +390,7 @@ class FoldBook(Generic[S]):
                 table = self._tables[of]
                 name = _id(table, row)
                 if old_rows.pop((of, name), None) != [*place, text]:
-                    rows.append(
-                        (of, name, key.number, *place, row[table.time] if table.time else NEVER, text, key.as_of)
-                    )
+                    rows.append((of, name, key.number, *place, _time_of(table, row), text, key.as_of))
         key.out.clear()
         self._put(rows)
         self._remove([(key.as_of, *gone) for gone in old_rows])
@@ -408,14 +429,38 @@ class FoldBook(Generic[S]):
             for rollup in self._fold.rollups:
                 if rollup.part == part:
                     self._roll_up_window(rollup, start, parts, as_of)
+        for summary in self._fold.summaries:
+            parts_of = {rollup.part for rollup in self._fold.rollups if rollup.table == summary.of}
+            spans: dict[tuple[int, int], int] = {}
+            for (part, start), as_of in windows.items():
+                if part in parts_of:
+                    spans |= {span: max(spans.get(span, 0), as_of) for span in summary.spans(start)}
+            for span, as_of in spans.items():
+                self._summarize(summary, span, as_of)
 
     def _roll_up_window(self, rollup: Rollup, start: int, parts: Sequence[Row], as_of: int) -> None:
-        of, end = rollup.table.name, start + window_length(rollup.window) // MICROSECOND
+        end = start + self._lengths[rollup.table.name]
         rows = [{"window_start": start, "window_end": end, **row} for row in rollup.rows(parts)] if parts else []
-        made = {_id(rollup.table, row): orjson.dumps(row) for row in rows}
-        held = self._db.execute(f"SELECT id FROM {self._rows} WHERE of = ? AND time = ? AND gone = 0", (of, start))
-        self._remove([(as_of, of, name) for (name,) in held.fetchall() if name not in made])
-        self._put((of, name, 0, 0, 0, start, text, as_of) for name, text in made.items())
+        self._put_all(rollup.table, start, rows, as_of)
+
+    def _summarize(self, summary: Summary, span: tuple[int, int], as_of: int) -> None:
+        """Makes the rows of a span anew."""
+        start, end = span
+        found = self._db.execute(
+            f"SELECT row FROM {self._rows} WHERE of = ? AND time >= ? AND time < ? AND gone = 0 ORDER BY time, id",
+            (summary.of.name, start - summary.before // MICROSECOND, end),
+        )
+        rows = [orjson.loads(text) for (text,) in found]
+        self._put_all(summary.table, start, summary.rows(start, rows), as_of)
+
+    def _put_all(self, table: Table, start: int, rows: Iterable[Row], as_of: int) -> None:
+        """Puts rows that all keys together make in the place of those that did so from the same start."""
+        made = {_id(table, row): (_time_of(table, row), orjson.dumps(row)) for row in rows}
+        held = self._db.execute(
+            f"SELECT id FROM {self._rows} WHERE number = 0 AND at = ? AND of = ? AND gone = 0", (start, table.name)
+        )
+        self._remove([(as_of, table.name, name) for (name,) in held.fetchall() if name not in made])
+        self._put((table.name, name, 0, start, 0, time, text, as_of) for name, (time, text) in made.items())
 
     # -- the clock
 
@@ -435,11 +480,10 @@ class FoldBook(Generic[S]):
 
     def close_windows(self, watermark: int) -> None:
         """Marks as final the windows that end at or before the watermark."""
-        for rollup in self._fold.rollups:
-            end = watermark - window_length(rollup.window) // MICROSECOND
+        for name, length in self._lengths.items():
             self._db.execute(
                 f"UPDATE {self._rows} SET is_final = 1, dirty = 1 WHERE is_final = 0 AND of = ? AND time <= ?",
-                (rollup.table.name, end),
+                (name, watermark - length),
             )
 
     # -- publishing
@@ -510,6 +554,12 @@ def in_types(table: Table, row: Row) -> Row:
         if value is not None and spec.kind in (Kind.TIME, Kind.MONEY):
             out[spec.name] = moment(value) if spec.kind is Kind.TIME else money(value)
     return out
+
+
+def _time_of(table: Table, row: Row) -> int:
+    """When a row was, NEVER where that is not said of it."""
+    column = "window_start" if table.windowed else table.time
+    return int(row[column]) if column else NEVER
 
 
 def _id(table: Table, row: Row) -> str:

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
 
 from headwater.errors import SettingsError
 
@@ -162,6 +162,22 @@ class AircraftSettings(Section):
     fleet: int = Field(default=2_000, ge=1)
 
 
+class Co2Settings(Section):
+    """The simulated meters, the zone of times without one, and the limits, allowances and rules of alarms."""
+
+    rate: float = Field(default=5, gt=0)
+    sources: int = Field(default=25, ge=1)
+    history_days: int = Field(default=14, ge=0)
+    zone: str = "UTC"
+    limits_kg_h: dict[str, PositiveFloat] = {}
+    source_allowances_kg: dict[str, PositiveFloat] = {}
+    sector_allowances_kg: dict[str, PositiveFloat] = {}
+    alarm_records: int = Field(default=3, ge=1)
+    alarm_end_share: float = Field(default=0.95, gt=0, le=1)
+    stuck_records: int = Field(default=12, ge=2)
+    silent_intervals: float = Field(default=3, gt=1)
+
+
 class Settings(Section):
     """Every setting, and the paths under `home` that follow from them."""
 
@@ -176,6 +192,7 @@ class Settings(Section):
     events: EventsSettings = EventsSettings()
     trucks: TruckSettings = TruckSettings()
     aircraft: AircraftSettings = AircraftSettings()
+    co2: Co2Settings = Co2Settings()
 
     def delta(self, stream: str, table: str) -> Path:
         """The folder of a stream's Delta table."""

@@ -35,6 +35,10 @@ class StreamTopics(Protocol):
     def processed_topic(self) -> str: ...
     @property
     def rejected_topic(self) -> str: ...
+    @property
+    def acknowledged(self) -> str | None: ...
+    @property
+    def acknowledged_topic(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class TopicSpec:
 
 
 def stream_topics(settings: Settings, stream: StreamTopics) -> list[TopicSpec]:
-    """A stream's raw, live, rejected and processed topics."""
+    """A stream's raw, live, rejected and processed topics, and that of acknowledgements where it has some."""
     kafka = settings.kafka
     kept = {"retention.ms": str(kafka.retention_hours * HOUR_MS)}
     derived = {"max.message.bytes": str(kafka.max_message_bytes * ENVELOPE)}
@@ -70,6 +74,8 @@ def stream_topics(settings: Settings, stream: StreamTopics) -> list[TopicSpec]:
         stream.rejected_topic: derived | kept,
         stream.processed_topic: derived | compacted,
     }
+    if stream.acknowledged:
+        configs[stream.acknowledged_topic] = compacted
     return [TopicSpec(name, kafka.partitions_of(name), config) for name, config in configs.items()]
 
 

@@ -8,9 +8,10 @@ import os
 from headwater.contracts import chosen_streams
 from headwater.errors import run_main
 from headwater.jobs import StreamJob, run_jobs
-from jobs import aircraft, events, sales, trucks
+from jobs import aircraft, co2, events, sales, trucks
 
-JOBS: dict[str, StreamJob] = {job.stream.name: job for job in (aircraft.JOB, events.JOB, sales.JOB, trucks.JOB)}
+STREAM_JOBS = (aircraft.JOB, co2.JOB, events.JOB, sales.JOB, trucks.JOB)
+JOBS: dict[str, StreamJob] = {job.stream.name: job for job in STREAM_JOBS}
 
 
 def main() -> int:

@@ -2,12 +2,13 @@
 
 from headwater.contracts.aircraft import AIRCRAFT
 from headwater.contracts.base import FieldSpec, Kind, Money, Record, Row, Stream, Table
+from headwater.contracts.co2 import CO2
 from headwater.contracts.events import EVENTS
 from headwater.contracts.sales import SALES
 from headwater.contracts.trucks import TRUCKS
 from headwater.errors import SettingsError
 
-STREAMS: dict[str, Stream] = {stream.name: stream for stream in (AIRCRAFT, EVENTS, SALES, TRUCKS)}
+STREAMS: dict[str, Stream] = {stream.name: stream for stream in (AIRCRAFT, CO2, EVENTS, SALES, TRUCKS)}
 """The streams Headwater knows, by name."""
 
 

@@ -194,6 +194,8 @@ class Stream:
     description: str
     event_seconds: str | None = None
     """A required whole field that is the event time, in seconds since 1970; None: ``event_time`` is."""
+    acknowledged: str | None = None
+    """The table whose rows people acknowledge, by messages of a topic of its own."""
 
     @property
     def live_topic(self) -> str:
@@ -206,6 +208,10 @@ class Stream:
     @property
     def rejected_topic(self) -> str:
         return f"rejected_{self.name}_topic"
+
+    @property
+    def acknowledged_topic(self) -> str:
+        return f"acknowledged_{self.name}_topic"
 
     @cached_property
     def fields(self) -> tuple[FieldSpec, ...]:

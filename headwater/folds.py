@@ -106,6 +106,8 @@ class Fold(Generic[S]):
     summaries: tuple[Summary, ...] = ()
     daily_csv: Table | None = None
     """One of the tables: it also goes to CSV files, one a day of its ``time``."""
+    day_files: str | None = None
+    """Under this name the records that count go to CSV files by day and key (``headwater.dayfiles``)."""
     is_fresh: bool = False
     """The aggregate query keeps it too, for those who can't wait for the archive."""
 
@@ -164,8 +166,9 @@ class FoldBook(Generic[S]):
         self._tables = {table.name: table for table in (*fold.tables, *over_all)}
         self._lengths = {name: window_length(words) // MICROSECOND for name, words in fold.windows.items()}
         self._lengths |= {rollup.table.name: window_length(rollup.window) // MICROSECOND for rollup in fold.rollups}
-        parts = ("log", "states", "notes", "rows", "parts")
-        self._log, self._states, self._notes, self._rows, self._parts = (f"{fold.name}_{part}" for part in parts)
+        parts = ("log", "states", "notes", "rows", "parts", "remarks")
+        names = (f"{fold.name}_{part}" for part in parts)
+        self._log, self._states, self._notes, self._rows, self._parts, self._remarks = names
         self._db.executescript(self._schema())
 
     @property
@@ -205,6 +208,8 @@ class FoldBook(Generic[S]):
             of TEXT NOT NULL, time INTEGER NOT NULL, number INTEGER NOT NULL, at INTEGER NOT NULL,
             position INTEGER NOT NULL, row BLOB NOT NULL, PRIMARY KEY (of, time, number)) WITHOUT ROWID;
         CREATE INDEX IF NOT EXISTS {self._parts}_place ON {self._parts} (number, at, position);
+        CREATE TABLE IF NOT EXISTS {self._remarks} (
+            of TEXT NOT NULL, id TEXT NOT NULL, row BLOB NOT NULL, PRIMARY KEY (of, id)) WITHOUT ROWID;
         CREATE TABLE IF NOT EXISTS fold_versions (name TEXT PRIMARY KEY, version TEXT NOT NULL);
         """
 
@@ -486,6 +491,19 @@ class FoldBook(Generic[S]):
                 (name, watermark - length),
             )
 
+    # -- what is said of rows from outside
+
+    def remark(self, table: Table, key: Row, columns: Row, as_of: int) -> None:
+        """Columns of a row that no record brings. They stand whether the row is there or not; the last word counts."""
+        name, text = _id(table, key), orjson.dumps(columns)
+        held = self._db.execute(f"SELECT row FROM {self._remarks} WHERE of = ? AND id = ?", (table.name, name))
+        if held.fetchone() != (text,):
+            self._db.execute(f"INSERT OR REPLACE INTO {self._remarks} VALUES (?, ?, ?)", (table.name, name, text))
+            self._db.execute(
+                f"UPDATE {self._rows} SET dirty = 1, as_of = max(as_of, ?) WHERE of = ? AND id = ?",
+                (as_of, table.name, name),
+            )
+
     # -- publishing
 
     def unpublished(self, limit: int) -> list[Stored]:
@@ -534,12 +552,14 @@ class FoldBook(Generic[S]):
 
     def _stored(self, where: str, values: Values) -> list[Stored]:
         cursor = self._db.execute(
-            f"SELECT of, id, row, is_final, gone, as_of, time, shown FROM {self._rows} WHERE {where}", values
+            f"SELECT of, id, row, (SELECT row FROM {self._remarks} AS said WHERE said.of = {self._rows}.of"
+            f" AND said.id = {self._rows}.id), is_final, gone, as_of, time, shown FROM {self._rows} WHERE {where}",
+            values,
         )
         found = []
-        for of, name, text, is_final, is_gone, *rest in cursor.fetchall():
+        for of, name, text, remark, is_final, is_gone, *rest in cursor.fetchall():
             table = self._tables[of]
-            row = in_types(table, orjson.loads(text))
+            row = in_types(table, orjson.loads(text) | (orjson.loads(remark) if remark else {}))
             if table.windowed:
                 row["is_final"] = bool(is_final)
             found.append(Stored(table, name, row, bool(is_gone), *rest))

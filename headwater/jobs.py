@@ -29,6 +29,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.streaming.readwriter import DataStreamWriter
 
 from headwater import queries
+from headwater.acknowledgements import Acknowledgements
 from headwater.aggregate import Aggregate
 from headwater.archive import Archive
 from headwater.broker import find_broker
@@ -69,7 +70,7 @@ class StreamJob:
     def fresh_fold_of(self, settings: Settings) -> Fold[Any] | None:
         """The same where the aggregate keeps it as well, which writes no files and need not gather their rows."""
         fold = self.fold_of(settings)
-        return replace(fold, daily_csv=None) if fold and fold.is_fresh else None
+        return replace(fold, daily_csv=None, day_files=None) if fold and fold.is_fresh else None
 
 
 class JobError(HeadwaterError):
@@ -216,6 +217,7 @@ class Run:
                 ProcessedTopic(job.stream, client, "aggregate"),
                 self._settings.jobs,
                 store=NoStore(),
+                acknowledgements=self._acknowledgements_of(job),
                 now=None if self._once else _wall_clock,
             )
             for job in self._jobs
@@ -251,9 +253,14 @@ class Run:
             ProcessedTopic(job.stream, client_config(self._settings, self._bootstrap), "archive"),
             job.fold_of(self._settings),
             None if self._once else _wall_clock,
+            self._acknowledgements_of(job),
         )
         archive.recover(self._read)
         return archive
+
+    def _acknowledgements_of(self, job: StreamJob) -> Acknowledgements | None:
+        client = client_config(self._settings, self._bootstrap)
+        return Acknowledgements(job.stream, client) if job.stream.acknowledged else None
 
     def _take(self, rows: pa.Table) -> None:
         with self._at_archives:

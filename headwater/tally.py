@@ -15,8 +15,10 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from headwater.acknowledgements import Acknowledgements
 from headwater.contracts.base import Stream, Table
 from headwater.counting import change, sheet_of, steps, without
+from headwater.dayfiles import DayFiles
 from headwater.folds import Fold, FoldBook, Stored
 from headwater.ledger import Ledger, moment
 from headwater.money import money, rounded
@@ -54,7 +56,7 @@ DAY_US = 86_400_000_000
 
 class Tally:
     """Counts one stream. ``in_files``: a view with a ``date`` that goes to files, one a day, not to the topic.
-    ``database``: where the fold's tables that are ``in_sql`` go as well.
+    ``database``: where the fold's tables that are ``in_sql`` go as well; ``folder``: its files by day and key.
     """
 
     def __init__(
@@ -69,6 +71,8 @@ class Tally:
         store: Store,
         in_files: View | None = None,
         database: Database | None = None,
+        folder: Path | None = None,
+        acknowledgements: Acknowledgements | None = None,
         now: Callable[[], int] | None = None,
     ) -> None:
         """``now``: the wall clock in microseconds, where silence counts; None: the greatest event time is the clock."""
@@ -87,10 +91,16 @@ class Tally:
             with self.ledger.transaction():
                 self._book.renew()
         self.outbox = Outbox(self.ledger, self._book, database) if database and self._book else None
+        self._day_files = (
+            DayFiles(self.ledger, fold, stream.key, folder) if fold and fold.day_files and folder else None
+        )
+        self._acknowledgements = acknowledgements
 
     def close(self) -> None:
         if self.outbox:
             self.outbox.close()
+        if self._acknowledgements:
+            self._acknowledgements.close()
         self.ledger.close()
 
     # -- counting
@@ -142,6 +152,7 @@ class Tally:
 
     def publish(self) -> None:
         """Brings every sink up to what the ledger holds."""
+        self._hear()
         for view in self.views:
             while rows := self.ledger.unpublished(sheet_of(view), PUBLISHED_AT_ONCE):
                 if view is self._in_files:
@@ -154,9 +165,18 @@ class Tally:
             while changed := self._book.unpublished(PUBLISHED_AT_ONCE):
                 self._publish_stored(self._book, changed)
             self._retire_stored(self._book)
+        if self._day_files:
+            self._day_files.write()
         # Last: a database that is away or slow holds up nothing else.
         if self.outbox:
             self.outbox.bring()
+
+    def _hear(self) -> None:
+        """What people have acknowledged since the last time."""
+        if self._book and self._acknowledgements and (heard := self._acknowledgements.read()):
+            with self.ledger.transaction():
+                for remark in heard:
+                    self._book.remark(self._acknowledgements.table, remark.key, remark.columns, remark.as_of)
 
     def _publish_rows(self, view: View, rows: list[Row]) -> None:
         shown = [(row, published_row(view, row)) for row in rows]

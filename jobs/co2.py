@@ -79,6 +79,7 @@ def meters(settings: Settings) -> Fold[Meter]:
         load=Meter.load,
         due=lambda meter: meter.silent_at(by),
         rows=lambda source_id, meter, silences: meter.rows(source_id, by, is_silent=silences > 0),
+        day_files="readings",
         is_fresh=True,
     )
 

@@ -196,6 +196,8 @@ class Stream:
     """A required whole field that is the event time, in seconds since 1970; None: ``event_time`` is."""
     acknowledged: str | None = None
     """The table whose rows people acknowledge, by messages of a topic of its own."""
+    acknowledgement: type[Row] = Row
+    """Such a message: the key of the row, and those of its columns that it fills."""
 
     @property
     def live_topic(self) -> str:

@@ -150,9 +150,9 @@ class Health(Row):
 class Acknowledgement(Row):
     """Somebody has seen an alarm."""
 
-    alarm_id: str
+    alarm_id: str = Field(min_length=1)
     acknowledged_at: AwareDatetime
-    acknowledged_by: str
+    acknowledged_by: str = Field(min_length=1)
 
 
 CO2 = Stream(
@@ -173,4 +173,5 @@ CO2 = Stream(
         Table("health", Health, key=("source_id",), description="Whether a source's meter can be believed"),
     ),
     acknowledged="alarms",
+    acknowledgement=Acknowledgement,
 )

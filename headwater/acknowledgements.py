@@ -1,0 +1,101 @@
+"""What people have acknowledged: a compacted topic, read from its beginning at every start.
+
+An acknowledgement is one message, keyed as the row that it acknowledges; of several the last one stands. There are
+few of them, so nobody keeps an offset, and whatever else is lost they are found again
+(``docs/decisions/0047-acknowledging.md``).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
+from pydantic import ValidationError
+
+from headwater.contracts.base import Row, Stream, Table
+from headwater.ledger import EPOCH
+
+TIMEOUT_SECONDS = 5.0
+AT_ONCE = 1_000
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Remark:
+    """What is said of a row from outside: the row's key, and columns of it in the ledger's units."""
+
+    key: dict[str, Any]
+    columns: dict[str, Any]
+    as_of: int
+    """When it came, by Kafka's clock, microseconds since 1970."""
+
+
+class Acknowledgements:
+    """Reads a stream's acknowledgements."""
+
+    def __init__(self, stream: Stream, client: Mapping[str, str]) -> None:
+        assert stream.acknowledged is not None
+        self.table = stream.table(stream.acknowledged)
+        self._model = stream.acknowledgement
+        self._topic = stream.acknowledged_topic
+        # A consumer must name a group; this one never joins it, since its partitions are assigned.
+        self._consumer = Consumer({**client, "group.id": "headwater-jobs", "enable.auto.commit": False})
+        self._reached: dict[int, int] = {}
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def read(self) -> list[Remark]:
+        """All that came since the last call; the first one gives all there are. A broker that is away: none for now."""
+        try:
+            if not self._reached:
+                self._begin()
+            return [remark for message in self._messages() if (remark := self._understood(message))]
+        except KafkaException as error:
+            log.warning("%s can't be read: %s", self._topic, error)
+            return []
+
+    def _begin(self) -> None:
+        partitions = self._consumer.list_topics(self._topic, timeout=TIMEOUT_SECONDS).topics[self._topic].partitions
+        self._consumer.assign([TopicPartition(self._topic, number, OFFSET_BEGINNING) for number in partitions])
+        self._reached = dict.fromkeys(partitions, 0)
+
+    def _messages(self) -> list[Message]:
+        """Up to where the partitions end now."""
+        found: list[Message] = []
+        ends = {
+            number: self._consumer.get_watermark_offsets(TopicPartition(self._topic, number), TIMEOUT_SECONDS)[1]
+            for number in self._reached
+        }
+        while any(self._reached[number] < end for number, end in ends.items()):
+            taken = self._consumer.consume(AT_ONCE, timeout=TIMEOUT_SECONDS)
+            if not taken:
+                break
+            for message in taken:
+                if message.error():
+                    raise KafkaException(message.error())
+                self._reached[message.partition() or 0] = (message.offset() or 0) + 1
+            found += taken
+        return found
+
+    def _understood(self, message: Message) -> Remark | None:
+        try:
+            row = self._model.model_validate_json(message.value() or b"")
+        except ValidationError as error:
+            log.warning("%s-%s-%s is no acknowledgement: %s", self._topic, message.partition(), message.offset(), error)
+            return None
+        return _remark(self.table, row, message.timestamp()[1])
+
+
+def _remark(table: Table, row: Row, arrived_ms: int) -> Remark:
+    values = {name: _units(value) for name, value in row}
+    return Remark({name: values.pop(name) for name in table.key}, values, arrived_ms * 1_000)
+
+
+def _units(value: Any) -> Any:
+    return (value - EPOCH) // timedelta(microseconds=1) if isinstance(value, datetime) else value

@@ -39,7 +39,7 @@ def at_event_time(times_us: Iterable[int | None], speed: float) -> Iterator[floa
 
 
 def keep_pace(
-    dues: Iterable[float],
+    dues: Iterable[float | None],
     items: Iterator[T],
     send: Callable[[T], None],
     *,
@@ -49,12 +49,15 @@ def keep_pace(
 ) -> int:
     """Send each item when it is due, until the items end or `stopped` says so; returns how many were sent.
 
-    An item is taken only when it is due, so that a simulated record's event time is the time it is sent.
+    An item is taken only when it is due, so that a simulated record's event time is the time it is sent. One whose due
+    time is None is due at once, and those of the items after it count from then.
     """
     start = clock()
     sent = 0
     for due in dues:
-        while not stopped() and (ahead := start + due - clock()) > 0:
+        if due is None:
+            start = clock()
+        while not stopped() and (ahead := start + (due or 0) - clock()) > 0:
             sleep(min(max(ahead, TICK_S), SLICE_S))
         if stopped():
             break

@@ -81,7 +81,8 @@ class StreamProducer:
     """What a stream's module gives: its simulation (from a seed, or None) and the recorded formats it knows.
 
     The contract's own field names are a format of every stream and need not be named. `seconds_fields` are the times of
-    a record in seconds since 1970, beside `event_time`.
+    a record in seconds since 1970, beside `event_time`. `backlog` is how many records of the past a simulation begins
+    with: they go out as fast as they can.
     """
 
     stream: Stream
@@ -89,6 +90,7 @@ class StreamProducer:
     formats: tuple[Format | Document, ...] = ()
     seconds_fields: tuple[str, ...] = ()
     live: Live | None = None
+    backlog: Callable[[Settings], int] = lambda _settings: 0
 
 
 @dataclass(frozen=True)
@@ -111,9 +113,9 @@ class Options:
 
 @dataclass(frozen=True)
 class Feed:
-    """What will be sent and when: due times in seconds from the start, records, and how many where that is known."""
+    """What will be sent and when: due times as `keep_pace` takes them, records, and how many where that is known."""
 
-    dues: Iterable[float]
+    dues: Iterable[float | None]
     records: Iterator[RawRecord]
     total: int | None
 
@@ -299,7 +301,8 @@ def feed_of(producer: StreamProducer, options: Options, settings: Settings, now:
         feed = _replay_feed(producer, options, now)
     else:
         rate = options.rate or getattr(settings, producer.stream.name).rate
-        feed = Feed(at_rate(rate), producer.simulate(options.seed), None)
+        dues = itertools.chain(itertools.repeat(None, producer.backlog(settings)), at_rate(rate))
+        feed = Feed(dues, producer.simulate(options.seed), None)
     if options.count is None:
         return feed
     total = options.count if feed.total is None else min(options.count, feed.total)

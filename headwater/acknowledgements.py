@@ -73,9 +73,10 @@ class Acknowledgements:
             for number in self._reached
         }
         while any(self._reached[number] < end for number, end in ends.items()):
-            taken = self._consumer.consume(AT_ONCE, timeout=TIMEOUT_SECONDS)
-            if not taken:
+            # `consume` would wait for as many as it is asked for.
+            if (first := self._consumer.poll(TIMEOUT_SECONDS)) is None:
                 break
+            taken = [first, *self._consumer.consume(AT_ONCE, timeout=0)]
             for message in taken:
                 if message.error():
                     raise KafkaException(message.error())

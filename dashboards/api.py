@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Path, Query, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model
 
-from dashboards import api_aircraft, api_events, api_trucks
+from dashboards import api_aircraft, api_co2, api_events, api_trucks
 from dashboards.health import Status, report
 from dashboards.hub import Hub
 from dashboards.raw import RawReader, RawRecord
@@ -33,7 +33,12 @@ Since = Annotated[AwareDatetime | None, Query(description="From this time on: IS
 Until = Annotated[AwareDatetime | None, Query(description="Before this time: ISO 8601 with offset.")]
 
 STREAM_TABLES = ("live", "records", "rejected")
-MORE = {"aircraft": api_aircraft.NAMES, "events": api_events.NAMES, "trucks": api_trucks.NAMES}
+MORE = {
+    "aircraft": api_aircraft.NAMES,
+    "co2": api_co2.NAMES,
+    "events": api_events.NAMES,
+    "trucks": api_trucks.NAMES,
+}
 """What a stream has beside its tables."""
 
 
@@ -86,6 +91,7 @@ def routes(streams: Mapping[str, Stream], settings: Settings, hub: Hub, raw: Raw
         _add_stream(router, stream, settings, hub)
         _add_raw(router, stream, raw)
     api_aircraft.add_routes(router, settings, hub)
+    api_co2.add_routes(router, settings, hub)
     api_events.add_routes(router, settings, hub)
     api_trucks.add_routes(router, settings)
     _add_unknown(router, streams)

@@ -21,7 +21,12 @@ def written(tmp_path: Path):
 
 
 def test_the_file_shows_every_default() -> None:
-    assert load_settings({}) == Settings()
+    shown = load_settings({})
+    # Limits and allowances are of sources, which the file names and the code doesn't know.
+    of_sources = ("limits_kg_h", "source_allowances_kg", "sector_allowances_kg")
+    without = shown.co2.model_copy(update={name: {} for name in of_sources})
+
+    assert shown.model_copy(update={"co2": without}) == Settings()
 
 
 def test_home_is_relative_to_the_repository() -> None:

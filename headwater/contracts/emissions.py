@@ -129,24 +129,34 @@ class Span:
 
 
 @dataclass
-class Group:
-    """What a source emitted in an hour or on a day, by sector, fuel or budget. ``since``: where its first record's time
-    begins.
-    """
+class Share:
+    """Some of a source's records; ``since``: where the time begins that the first of them covers."""
 
-    start: int
     since: int
     last: int
-    sums: dict[str, dict[str, Sum]] = field(default_factory=dict)
+    emission: Sum = field(default_factory=Sum)
 
-    def add(self, of: str, name: str, kg: float) -> None:
-        """A mass under one of the names of ``of``."""
-        self.sums.setdefault(of, {}).setdefault(name, Sum()).add(kg)
+
+@dataclass
+class Group:
+    """A source's records of an hour or a day, by sector, fuel or budget."""
+
+    start: int
+    shares: dict[str, dict[str, Share]] = field(default_factory=dict)
+
+    def add(self, of: str, name: str, reading: Reading, covers: int) -> None:
+        """A record under one of the names of ``of``."""
+        share = self.shares.setdefault(of, {}).setdefault(name, Share(reading.at - covers, reading.at))
+        share.last = reading.at
+        share.emission.add(reading.emission_kg)
 
     def part(self, name: str) -> Out:
-        """What the source brings to the window."""
-        sums = {of: {name: total.value() for name, total in named.items()} for of, named in self.sums.items()}
-        return name, {"window_start": self.start, "since": self.since, "last": self.last, **sums}
+        """What the source brings to the window: under each name kg, since and last."""
+        shares = {
+            of: {name: [share.emission.value(), share.since, share.last] for name, share in named.items()}
+            for of, named in self.shares.items()
+        }
+        return name, {"window_start": self.start, **shares}
 
 
 @dataclass
@@ -206,7 +216,7 @@ class Meter:
 
     def _count(self, source_id: str, reading: Reading, rate: float | None, covers: int, by: Rules) -> Iterator[Out]:
         """Into its minute, its hour and its day."""
-        at, kg = reading.at, reading.emission_kg
+        at = reading.at
         if self.minute is None or self.minute.start != at - at % MINUTE:
             if self.minute:
                 yield "per_minute", self.minute.row(source_id, MINUTE)
@@ -215,21 +225,17 @@ class Meter:
             if self.hour and self.shares:
                 yield "per_hour", self.hour.row(source_id, HOUR)
                 yield self.shares.part("hour")
-            self.hour = Span(at - at % HOUR)
-            self.shares = Group(at - at % HOUR, at - covers, at)
+            self.hour, self.shares = Span(at - at % HOUR), Group(at - at % HOUR)
         self.minute.add(reading, rate)
         self.hour.add(reading, rate)
-        self.shares.last = at
-        self.shares.add("sectors", reading.sector or UNKNOWN, kg)
-        self.shares.add("fuels", reading.fuel or UNKNOWN, kg)
+        self.shares.add("sectors", reading.sector or UNKNOWN, reading, covers)
+        self.shares.add("fuels", reading.fuel or UNKNOWN, reading, covers)
         if self.day and self.day.start != at - at % DAY:
             yield self.day.part("day")
             self.day = None
         for budget in budgets_of(source_id, reading.sector, by):
-            if self.day is None:
-                self.day = Group(at - at % DAY, at - covers, at)
-            self.day.last = at
-            self.day.add("budgets", budget, kg)
+            self.day = self.day or Group(at - at % DAY)
+            self.day.add("budgets", budget, reading, covers)
 
     def _judge(self, source_id: str, at: int, rate: float | None, by: Rules) -> Iterator[Out]:
         """Against the limit. A record without a rate says nothing."""
@@ -361,8 +367,11 @@ def _span(found: dict[str, Any]) -> Span:
 
 
 def _group(found: dict[str, Any]) -> Group:
-    sums = {of: {name: Sum(**total) for name, total in named.items()} for of, named in found["sums"].items()}
-    return Group(**{**found, "sums": sums})
+    def share(kept: dict[str, Any]) -> Share:
+        return Share(**{**kept, "emission": Sum(**kept["emission"])})
+
+    shares = {of: {name: share(kept) for name, kept in named.items()} for of, named in found["shares"].items()}
+    return Group(found["start"], shares)
 
 
 def budgets_of(source_id: str, sector: str | None, by: Rules) -> list[str]:
@@ -393,26 +402,22 @@ def by_group(of: str, column: str, parts: Sequence[dict[str, Any]]) -> list[dict
     """What some sources brought to an hour -> a row for each sector or fuel."""
     masses: dict[str, list[float]] = {}
     for part in parts:
-        for name, kg in part[of].items():
+        for name, (kg, *_) in part[of].items():
             masses.setdefault(name, []).append(kg)
     return [{column: name, "emission_kg": fsum(kg), "sources": len(kg)} for name, kg in sorted(masses.items())]
 
 
 def budget_days(parts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """What some sources brought to a day -> a row for each budget."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, list[tuple[float, int, int]]] = {}
     for part in parts:
-        for name in part["budgets"]:
-            found.setdefault(name, []).append(part)
-    return [
-        {
-            "budget": name,
-            "emission_kg": fsum(part["budgets"][name] for part in own),
-            "since": min(part["since"] for part in own),
-            "last_event": max(part["last"] for part in own),
-        }
-        for name, own in sorted(found.items())
-    ]
+        for name, share in part["budgets"].items():
+            found.setdefault(name, []).append(share)
+    rows = []
+    for name, own in sorted(found.items()):
+        kg, since, last = zip(*own, strict=True)
+        rows.append({"budget": name, "emission_kg": fsum(kg), "since": min(since), "last_event": max(last)})
+    return rows
 
 
 def years_of(day: int) -> list[tuple[int, int]]:

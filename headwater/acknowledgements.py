@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 from pydantic import ValidationError
@@ -33,6 +33,15 @@ class Remark:
     columns: dict[str, Any]
     as_of: int
     """When it came, by Kafka's clock, microseconds since 1970."""
+
+
+class Remarks(Protocol):
+    """What a tally asks of acknowledgements."""
+
+    table: Table
+
+    def read(self) -> list[Remark]: ...
+    def close(self) -> None: ...
 
 
 class Acknowledgements:

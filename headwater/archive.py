@@ -30,7 +30,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from headwater import delta
-from headwater.acknowledgements import Acknowledgements
+from headwater.acknowledgements import Remarks
 from headwater.contracts.base import Stream, Table
 from headwater.counting import brought, brought_columns, ends_of, fresh, position
 from headwater.csvfiles import write_csv
@@ -70,7 +70,7 @@ class Archive:
         publisher: Publisher,
         fold: Fold[Any] | None = None,
         now: Callable[[], int] | None = None,
-        acknowledgements: Acknowledgements | None = None,
+        acknowledgements: Remarks | None = None,
     ) -> None:
         """``now``: the wall clock in microseconds, where silence counts; None: the greatest event time is the clock."""
         self._spark = spark

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from headwater.acknowledgements import Acknowledgements
+from headwater.acknowledgements import Remarks
 from headwater.contracts.base import Stream, Table
 from headwater.counting import change, sheet_of, steps, without
 from headwater.dayfiles import DayFiles
@@ -72,7 +72,7 @@ class Tally:
         in_files: View | None = None,
         database: Database | None = None,
         folder: Path | None = None,
-        acknowledgements: Acknowledgements | None = None,
+        acknowledgements: Remarks | None = None,
         now: Callable[[], int] | None = None,
     ) -> None:
         """``now``: the wall clock in microseconds, where silence counts; None: the greatest event time is the clock."""

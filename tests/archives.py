@@ -15,7 +15,8 @@ from deltalake import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 
 from headwater import archive as archive_module
-from headwater import delta
+from headwater import dayfiles, delta
+from headwater.acknowledgements import Remark
 from headwater.archive import Archive
 from headwater.contracts.base import Stream, Table
 from headwater.folds import FoldBook
@@ -88,6 +89,15 @@ class Processed:
         return {key: own_kind(dict(value)) for key, value in self.rows.items() if value and value["kind"] == kind}
 
 
+class Said:
+    """Acknowledgements without a topic: all of them, at each call."""
+
+    def __init__(self, stream: Stream, said: Callable[[], list[Remark]]) -> None:
+        self.table, self.read = stream.table(stream.acknowledged or ""), said
+
+    def close(self) -> None: ...
+
+
 @dataclass
 class Setup:
     """One archive's home, its topic and what it published."""
@@ -99,6 +109,8 @@ class Setup:
     processed: Processed = field(default_factory=Processed)
     archive: Archive | None = None
     now: Callable[[], int] | None = None
+    said: Callable[[], list[Remark]] | None = None
+    """What people have acknowledged."""
 
     @classmethod
     def of(cls, spark: SparkSession, settings: Settings, job: StreamJob) -> Setup:
@@ -111,8 +123,9 @@ class Setup:
         self.processed.lose_what_waits()
         job, fold = self.job, self.job.fold_of(self.settings)
         self.archive = Archive(
-            self.spark, self.settings, job.stream, job.views, job.daily_csv, self.processed, fold, self.now
-        )
+            self.spark, self.settings, job.stream, job.views, job.daily_csv, self.processed, fold, self.now,
+            Said(job.stream, self.said) if self.said else None,
+        )  # fmt: skip
         self.archive.recover(self.topic.read)
         return self.archive
 
@@ -166,6 +179,7 @@ class Killer:
             FoldBook: ("take", "elapse", "showing", "published"),
             delta: ("append", "correct"),
             archive_module: ("write_csv",),
+            dayfiles: ("write_rows",),
             Processed: ("flush",),
             Outbox: ("add", "paid"),
             Database: ("prepare", "clear", "write"),

@@ -25,7 +25,8 @@ from dashboards.fleet import FleetTracker
 from dashboards.hub import Hub
 from dashboards.mailmap import route as mailmap
 from dashboards.maps import files as map_files
-from dashboards.pages import aircraft, aircraft_routes, events, home, sales, sales_graph, trucks, trucks_routes
+from dashboards.meters import MeterTracker
+from dashboards.pages import aircraft, aircraft_routes, co2, events, home, sales, sales_graph, trucks, trucks_routes
 from dashboards.raw import RawReader
 from dashboards.shell import BEAT, INDEX, SCHEME_SCRIPT, shell
 from dashboards.sky import SkyTracker
@@ -35,6 +36,7 @@ from dashboards.visits import VisitTracker
 from headwater.broker import find_broker
 from headwater.contracts import STREAMS
 from headwater.contracts.aircraft import AIRCRAFT
+from headwater.contracts.co2 import CO2
 from headwater.contracts.events import EVENTS
 from headwater.contracts.sessions import Patience
 from headwater.contracts.trucks import TRUCKS
@@ -129,6 +131,7 @@ def build(settings: Settings, hub: Hub, raw: RawReader, feed: Feed | None = None
     pages = {
         home.PATH: home.register(STREAMS),
         aircraft.PATH: aircraft.register(app, settings),
+        co2.PATH: co2.register(app, settings),
         events.PATH: events.register(app),
         sales.PATH: sales.register(app),
         sales_graph.PATH: sales_graph.register(app),
@@ -150,6 +153,7 @@ def trackers(settings: Settings) -> dict[str, Tracker]:
     patience = Patience.of_minutes(minutes.funnel_minutes, minutes.abandoned_minutes)
     return {
         AIRCRAFT.name: SkyTracker(),
+        CO2.name: MeterTracker(),
         EVENTS.name: VisitTracker(patience),
         TRUCKS.name: FleetTracker(settings.trucks.moving_kmh),
     }

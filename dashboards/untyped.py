@@ -15,11 +15,16 @@ def register_page(name: str, path: str, title: str, layout: Callable[[], Any]) -
 
 
 def clientside(
-    app: Dash, function: str, outputs: Sequence[Output], inputs: Sequence[Input], prevent_initial_call: Any = None
+    app: Dash,
+    function: str,
+    outputs: Sequence[Output],
+    inputs: Sequence[Input],
+    prevent_initial_call: Any = None,
+    namespace: str = "headwater",
 ) -> None:
-    """A callback that runs in the browser: a function of ``assets/headwater.js``."""
+    """A callback that runs in the browser: a function of ``assets/headwater.js``, or of another namespace's file."""
     app.clientside_callback(  # type: ignore[no-untyped-call]
-        ClientsideFunction("headwater", function), *outputs, *inputs, prevent_initial_call=prevent_initial_call
+        ClientsideFunction(namespace, function), *outputs, *inputs, prevent_initial_call=prevent_initial_call
     )
 
 

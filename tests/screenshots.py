@@ -15,8 +15,8 @@ from playwright.sync_api import Browser
 from tests.browser import GRAPHICS, chromium, opened
 
 PAGES = {
-    "home": "/", "aircraft": "/aircraft", "events": "/events", "sales": "/sales", "sales-graph": "/sales/graph",
-    "trucks": "/trucks",
+    "home": "/", "aircraft": "/aircraft", "co2": "/co2", "events": "/events", "sales": "/sales",
+    "sales-graph": "/sales/graph", "trucks": "/trucks",
 }  # fmt: skip
 LOOKS: dict[str, dict[str, Any]] = {
     "light": {"viewport": {"width": 1360, "height": 900}, "color_scheme": "light"},

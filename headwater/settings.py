@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, get_origin
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
 
@@ -40,9 +41,17 @@ def _absolute(path: Path) -> Path:
     return (REPOSITORY / path.expanduser()).resolve()
 
 
+def _known(zone: str) -> str:
+    try:
+        return ZoneInfo(zone).key
+    except (KeyError, ValueError, OSError) as error:  # no such file, no path of one, a folder of zones
+        raise ValueError('expected the name of a time zone, such as "Europe/Berlin"') from error
+
+
 Home = Annotated[Path, AfterValidator(_absolute)]
 ConfigFile = Annotated[Path, AfterValidator(_absolute)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+Zone = Annotated[str, AfterValidator(_known)]
 
 
 class Section(BaseModel):
@@ -168,7 +177,7 @@ class Co2Settings(Section):
     rate: float = Field(default=5, gt=0)
     sources: int = Field(default=25, ge=1)
     history_days: int = Field(default=14, ge=0)
-    zone: str = "UTC"
+    zone: Zone = "UTC"
     limits_kg_h: dict[str, PositiveFloat] = {}
     source_allowances_kg: dict[str, PositiveFloat] = {}
     sector_allowances_kg: dict[str, PositiveFloat] = {}

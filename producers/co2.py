@@ -20,6 +20,7 @@ from typing import NamedTuple
 from headwater.contracts.co2 import CO2, SUBSTITUTE
 from headwater.errors import run_main
 from headwater.settings import Co2Settings, Settings, load_settings
+from producers.co2_replay import FORMATS
 from producers.co2_sources import Source, sources
 from producers.replay import RawRecord
 from producers.run import StreamProducer, run
@@ -314,7 +315,7 @@ def _hour_of(time: datetime) -> datetime:
     return time.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
-PRODUCER = StreamProducer(stream=CO2, simulate=simulate, backlog=backlog)
+PRODUCER = StreamProducer(stream=CO2, simulate=simulate, formats=FORMATS, backlog=backlog)
 
 if __name__ == "__main__":
     run_main(lambda: run(PRODUCER))

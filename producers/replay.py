@@ -77,6 +77,19 @@ class Format:
 
 
 @dataclass(frozen=True)
+class Series:
+    """A recorded format whose rows can only be told one after another, as where a column is a running total.
+
+    `opened` is called for each reading of a file and gives what its rows go through, in the file's order.
+    """
+
+    name: str
+    columns: str
+    matches: Callable[[Collection[str]], bool]
+    opened: Callable[[Path], Callable[[Cells], list[RawRecord]]]
+
+
+@dataclass(frozen=True)
 class Document:
     """A recorded format of which a file is one JSON object, read as a whole.
 
@@ -87,6 +100,9 @@ class Document:
     name: str
     columns: str
     convert: Callable[[dict[str, Any]], Iterable[RawRecord]]
+
+
+AnyFormat = Format | Series | Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +125,7 @@ class Recording:
     path: Path
     digest: str
     encoding: str
-    format: Format | Document
+    format: AnyFormat
     times_us: array[int]
 
     def __len__(self) -> int:
@@ -144,7 +160,7 @@ class _Due:
     sort_us: int
 
 
-def survey(path: Path, formats: Sequence[Format | Document]) -> Recording:
+def survey(path: Path, formats: Sequence[AnyFormat]) -> Recording:
     """Find a file's format by its header, or by its being JSON, and take its event times. Raises ReplayError."""
     if not path.exists():
         raise ReplayError(f"{path}: no such file")
@@ -258,7 +274,7 @@ _CASTS: dict[Kind, Callable[[str], Any]] = {
 }
 
 
-def _read(path: Path, digest: str, encoding: str, form: Format | Document) -> Iterator[Recorded]:
+def _read(path: Path, digest: str, encoding: str, form: AnyFormat) -> Iterator[Recorded]:
     """A file's records in its order, with their ids."""
     sort_us = BEFORE_ALL
     records = _of_document(path, digest, form) if isinstance(form, Document) else _of_rows(path, digest, encoding, form)
@@ -269,13 +285,14 @@ def _read(path: Path, digest: str, encoding: str, form: Format | Document) -> It
         yield Recorded(sort_us, record)
 
 
-def _of_rows(path: Path, digest: str, encoding: str, form: Format) -> Iterator[RawRecord]:
+def _of_rows(path: Path, digest: str, encoding: str, form: Format | Series) -> Iterator[RawRecord]:
     """The records of a CSV; ids are `<hash>-<row>`, and `<hash>-<row>.<n>` from a row's second on."""
+    convert = form.opened(path) if isinstance(form, Series) else lambda cells: form.convert(cells, path)
     with _rows(path, encoding) as rows:
         header = _header(path, rows)
         for row_number, row in enumerate(rows, start=1):
             cells = dict(itertools.zip_longest(header, row[: len(header)], fillvalue=""))
-            for nth, record in enumerate(form.convert(cells, path), start=1):
+            for nth, record in enumerate(convert(cells), start=1):
                 if len(row) > len(header):
                     record["surplus_cells"] = row[len(header) :]
                 record.setdefault("event_id", f"{digest}-{row_number}" + (f".{nth}" if nth > 1 else ""))
@@ -368,19 +385,19 @@ def _header(path: Path, rows: Iterator[list[str]]) -> list[str]:
     return header
 
 
-def _document_of(path: Path, formats: Sequence[Format | Document]) -> Document | None:
+def _document_of(path: Path, formats: Sequence[AnyFormat]) -> Document | None:
     """The format of a file that begins as JSON does; none where it doesn't, or no format is such a one."""
     with _open(path) as content:
         is_json = content.read(_CHUNK).removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"{"
     return next((form for form in formats if isinstance(form, Document)), None) if is_json else None
 
 
-def _csv_format_of(path: Path, encoding: str, formats: Sequence[Format | Document]) -> Format:
+def _csv_format_of(path: Path, encoding: str, formats: Sequence[AnyFormat]) -> Format | Series:
     with _rows(path, encoding) as rows:
         header = _header(path, rows)
     try:
         for form in formats:
-            if isinstance(form, Format) and form.matches(header):
+            if not isinstance(form, Document) and form.matches(header):
                 return form
     except ReplayError as error:
         raise ReplayError(f"{path}: {error}") from error

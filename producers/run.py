@@ -30,8 +30,7 @@ from headwater.topics import STATUS_TOPIC, ensure_topics
 from producers.delivery import Delivery, encode
 from producers.pacing import SLICE_S, at_event_time, at_rate, keep_pace
 from producers.replay import (
-    Document,
-    Format,
+    AnyFormat,
     RawRecord,
     Recorded,
     Recording,
@@ -87,7 +86,7 @@ class StreamProducer:
 
     stream: Stream
     simulate: Callable[[int | None], Iterator[RawRecord]]
-    formats: tuple[Format | Document, ...] = ()
+    formats: tuple[AnyFormat, ...] = ()
     seconds_fields: tuple[str, ...] = ()
     live: Live | None = None
     backlog: Callable[[Settings], int] = lambda _settings: 0

@@ -10,20 +10,20 @@ exports it is in knots, so name that column `speed_knots` (see docs/decisions/00
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Mapping
-from datetime import timedelta
-from decimal import Decimal
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from producers.replay import EPOCH, Cells, Format, RawRecord, ReplayError, instant, number
+from producers.columns import Aliases, plain, scaled, utc
+from producers.columns import understood as columns
+from producers.replay import Cells, Format, RawRecord, number
 
 CAPMETRO_FIELDS = {"vehicle_id": "truck_id", "timestamp": "event_time", "trip_headsign": "route", "speed": "speed_kmh"}
 CAPMETRO_REQUIRED = (*CAPMETRO_FIELDS, "latitude", "longitude")
 
-KMH, MPH, MS, KNOTS = Decimal(1), Decimal("1.609344"), Decimal("3.6"), Decimal("1.852")
+KMH, MPH, MS, KNOTS = Fraction(1), Fraction("1.609344"), Fraction("3.6"), Fraction("1.852")
 SPEEDS = {
     "speedkmh": KMH, "speedkph": KMH, "speedkmph": KMH, "kmh": KMH, "kph": KMH,
     "speedmph": MPH, "mph": MPH,
@@ -33,7 +33,7 @@ SPEEDS = {
 }  # fmt: skip
 """What a speed's column is multiplied by, by its name."""
 
-ALIASES: dict[str, tuple[tuple[str, ...], ...]] = {
+ALIASES: Aliases = {
     # Of several groups the first that a header has counts: Traccar has both `id` (of a position) and `deviceId`.
     "truck_id": (
         ("truckid", "vehicleid", "deviceid", "unitid", "assetid", "busid", "taxiid"),
@@ -54,10 +54,6 @@ ALIASES: dict[str, tuple[tuple[str, ...], ...]] = {
     "cargo": (("cargo",),),
 }
 REQUIRED = ("truck_id", "latitude", "longitude", "event_time")
-
-MILLISECONDS_FROM = 100_000_000_000
-"""Seconds since 1970 reach it in the year 5138, milliseconds reached it in 1973."""
-_EPOCH_TIME = re.compile(r"\d{9,13}(\.\d{1,9})?", re.ASCII)
 
 
 def is_capmetro(header: Collection[str]) -> bool:
@@ -80,59 +76,27 @@ def from_aliases(cells: Cells, _path: Path) -> list[RawRecord]:
     return [_fix(cells, *understood(tuple(cells)))]
 
 
-def _fix(cells: Cells, fields: Mapping[str, str], unit: Decimal) -> RawRecord:
+def _fix(cells: Cells, fields: Mapping[str, str], unit: Fraction) -> RawRecord:
     fix: RawRecord = {}
     for name, text in cells.items():
         if text != "":
             field = fields.get(name, name)
-            fix[field] = in_kmh(text, unit) if field == "speed_kmh" else CASTS.get(field, str)(text)
+            fix[field] = scaled(text, unit) if field == "speed_kmh" else CASTS.get(field, str)(text)
     return fix
 
 
 @lru_cache(maxsize=64)
-def understood(header: tuple[str, ...]) -> tuple[dict[str, str], Decimal]:
-    """Which column is which field, and the unit of the speed. Raises ReplayError where two columns mean one field.
-
-    A column that is not taken although its name is known, since a better one is there, goes out as any unknown one.
-    """
-    fields: dict[str, str] = {}
-    unit = KMH
-    for field, groups in ALIASES.items():
-        for group in groups:
-            named = [name for name in header if plain(name) in group]
-            if len(named) > 1:
-                raise ReplayError(f"columns {' and '.join(named)} would both be {field}: rename or remove all but one")
-            if named:
-                fields[named[0]] = field
-                unit = SPEEDS[plain(named[0])] if field == "speed_kmh" else unit
-                break
-    return fields, unit
-
-
-def plain(name: str) -> str:
-    """A column's name without case, spaces and signs: `Speed (km/h)` is `speedkmh`."""
-    return re.sub(r"[^a-z0-9]", "", name.casefold())
-
-
-def in_kmh(text: str, factor: Decimal) -> float | str:
-    """The float nearest to a speed in another unit; the text where it is no number."""
-    return number(str(Decimal(text.strip()) * factor)) if isinstance(number(text), float) else text
-
-
-def moment(text: str) -> Any:
-    """ISO 8601, UTC where it names no offset, or seconds or milliseconds since 1970; else the text."""
-    if not _EPOCH_TIME.fullmatch(text.strip()):
-        return instant(text)
-    value = Decimal(text.strip())
-    microseconds = value * (1_000 if value >= MILLISECONDS_FROM else 1_000_000)
-    return EPOCH + timedelta(microseconds=round(microseconds))
+def understood(header: tuple[str, ...]) -> tuple[dict[str, str], Fraction]:
+    """Which column is which field, and the unit of the speed. Raises ReplayError where two columns mean one field."""
+    fields = columns(header, ALIASES)
+    return fields, next((SPEEDS[plain(name)] for name, field in fields.items() if field == "speed_kmh"), KMH)
 
 
 CASTS: dict[str, Callable[[str], Any]] = {
     "latitude": number,
     "longitude": number,
     "heading_deg": number,
-    "event_time": moment,
+    "event_time": utc,
 }
 
 CAPMETRO = Format(

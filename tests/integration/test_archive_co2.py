@@ -1,4 +1,4 @@
-"""The archive of the emissions with real Spark and Delta: every table equals its definition over what ``records`` holds.
+"""The archive of the emissions with real Spark and Delta: every table equals its definition over ``records``.
 
 The definitions are those of ``tests.co2_reference``; ``records`` is compared with what was sent.
 """
@@ -124,9 +124,8 @@ def test_silence_is_noticed_without_input_and_an_acknowledgement_stays(setup: Se
     setup.now = lambda: now[0]
     archive = setup.open()
     heard: list[Remark] = []
-    setup.topic.send(
-        0, *(message(f"a{m}", DAY + timedelta(minutes=m), "a", 1 + m / 100, interval_s=60) for m in range(5))
-    )
+    minutes = [DAY + timedelta(minutes=m) for m in range(12)]
+    setup.topic.send(0, *(message(f"a{m}", minutes[m], "a", 1 + m / 100, interval_s=60) for m in range(5)))
     setup.take()
 
     def health() -> dict[str, Any]:
@@ -150,7 +149,7 @@ def test_silence_is_noticed_without_input_and_an_acknowledgement_stays(setup: Se
     setup.said = lambda: heard
     archive = setup.open()
     start = setup.topic.ends()
-    setup.topic.send(0, *(message(f"e{m}", DAY + timedelta(minutes=m), "a", 0.1, interval_s=60) for m in range(8, 12)))
+    setup.topic.send(0, *(message(f"e{m}", minutes[m], "a", 0.1, interval_s=60) for m in range(8, 12)))
     setup.take(start)
     for _ in range(2):
         (alarm,) = setup.table("alarms")
@@ -175,8 +174,9 @@ class Plant:
             self.kg = draw.choice([self.kg, self.kg, self.kg, 0.4, 1.0, 1.3, 2.1])
             text = message(
                 f"e{number}", DAY + timedelta(seconds=second), draw.choice("aaab"), self.kg,
-                interval_s=draw.choice([None, 60, 60]), sector=draw.choice([None, "steel"]), fuel=draw.choice([None, "gas"]),
-                energy_mwh=draw.choice([None, 0.01]), method=draw.choice([None, "measured", "substitute"]),
+                interval_s=draw.choice([None, 60, 60]), sector=draw.choice([None, "steel"]),
+                fuel=draw.choice([None, "gas"]), energy_mwh=draw.choice([None, 0.01]),
+                method=draw.choice([None, "measured", "substitute"]),
             )  # fmt: skip
             self.topic.send(draw.randrange(2), text)
 
@@ -243,4 +243,5 @@ def test_recorded_sources_shuffled_doubled_and_with_a_restart(setup: Setup) -> N
     assert fsum(row["emission_kg"] for row in totals) == pytest.approx(mass, abs=0.001)
     assert sum(row["records"] for row in totals) == len(sent) - 200
     assert len(expected["alarms"]) > 5
-    assert sorted(row["year"] for row in setup.table("budgets") if row["source_id"] == "CT") == [2010, 2011, 2012, 2013]
+    years = [row["year"] for row in setup.table("budgets") if row["source_id"] == "CT"]
+    assert sorted(years) == sorted({when.year for _, when, source, *_ in sent if source == "CT"})

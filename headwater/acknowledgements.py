@@ -76,7 +76,7 @@ class Acknowledgements:
 
     def _messages(self) -> list[Message]:
         """Up to where the partitions end now."""
-        found: list[Message] = []
+        found = self._arrived(self._consumer.consume(AT_ONCE, timeout=0))
         ends = {
             number: self._consumer.get_watermark_offsets(TopicPartition(self._topic, number), TIMEOUT_SECONDS)[1]
             for number in self._reached
@@ -84,14 +84,17 @@ class Acknowledgements:
         while any(self._reached[number] < end for number, end in ends.items()):
             # `consume` would wait for as many as it is asked for.
             if (first := self._consumer.poll(TIMEOUT_SECONDS)) is None:
+                self._reached |= ends  # a compacted topic need not have a message before its end
                 break
-            taken = [first, *self._consumer.consume(AT_ONCE, timeout=0)]
-            for message in taken:
-                if message.error():
-                    raise KafkaException(message.error())
-                self._reached[message.partition() or 0] = (message.offset() or 0) + 1
-            found += taken
+            found += self._arrived([first, *self._consumer.consume(AT_ONCE, timeout=0)])
         return found
+
+    def _arrived(self, messages: list[Message]) -> list[Message]:
+        for message in messages:
+            if message.error():
+                raise KafkaException(message.error())
+            self._reached[message.partition() or 0] = (message.offset() or 0) + 1
+        return messages
 
     def _understood(self, message: Message) -> Remark | None:
         try:

@@ -11,6 +11,7 @@ from dash import dcc, html, page_container
 from dashboards.figures.theme import FONT
 from dashboards.push import Part
 from headwater.contracts import Stream
+from headwater.contracts.co2 import CO2
 
 THEME = {
     "primaryColor": "blue",
@@ -49,7 +50,7 @@ BEAT = Part("beat", "data", lambda snapshot, view: snapshot.at, every=1.0, while
 
 def shell(streams: Mapping[str, Stream]) -> Any:
     """The app's layout, around whatever page is open."""
-    links = [("All streams", "/"), *((name.capitalize(), f"/{name}") for name in streams), ("API", "/docs")]
+    links = [("All streams", "/"), *((spelled(name), f"/{name}") for name in streams), ("API", "/docs")]
     return dmc.MantineProvider(
         theme=THEME,
         defaultColorScheme="auto",
@@ -88,6 +89,11 @@ def shell(streams: Mapping[str, Stream]) -> Any:
             html.Main(page_container, className="hw-main"),
         ],
     )
+
+
+def spelled(stream: str) -> str:
+    """A stream's name as a heading has it."""
+    return stream.upper() if stream == CO2.name else stream.capitalize()
 
 
 def aria(label: str) -> dict[str, Any]:

@@ -260,7 +260,8 @@ def emitters(masses: Mapping[str, float], sectors: Mapping[str, str], theme: The
             own = [best[i] for i in places]
             figure.add_trace(
                 go.Bar(
-                    x=[masses[name] / unit.kg for name in own], y=places, orientation="h", name=plain(sector),
+                    x=[masses[name] / unit.kg for name in own], y=places, width=0.75, orientation="h",
+                    name=plain(sector),
                     marker={"color": theme.palette[place_of(sector, names)], "cornerradius": 3},
                     text=[mass(masses[name]) for name in own], textposition="auto", cliponaxis=False,
                     customdata=[[plain(name, 60)] for name in own],
@@ -328,6 +329,7 @@ def heat(cells: Sequence[Sequence[float | None]], theme: Theme) -> go.Figure:
             y=list(WEEKDAYS),
             colorscale=[[0, theme.grid], [0.5, theme.palette[1]], [1, theme.palette[5]]],
             zmin=0,
+            zmax=max(values) / unit.kg,
             xgap=1,
             ygap=1,
             hoverongaps=False,

@@ -24,7 +24,7 @@ from dashboards.pages.co2_history import History
 from dashboards.pages.co2_rate import SPANS, name_of, stream_of, token, tracker
 from dashboards.push import Part, View
 from dashboards.shell import aria, card, graph, page, title
-from dashboards.state import Snapshot
+from dashboards.state import Row, Snapshot
 from dashboards.text import NOTHING, percent, share, whole
 from dashboards.untyped import clientside, register_page
 from headwater.contracts.co2 import CO2
@@ -46,8 +46,8 @@ EXPORT_DAYS = ("1", "7", "30", "366")
 NOTES = (
     (
         "Rate",
-        "is a record's emission over the time it covers. Rate now adds up the newest rate of each source but the silent "
-        "ones; its change is over those that also reported in the last whole hour, against their mean.",
+        "is a record's emission over the time it covers. Rate now adds up the newest rate of each source but the "
+        "silent ones; its change is over those that also reported in the last whole hour, against their mean.",
     ),
     (
         "Today, this year",
@@ -95,7 +95,7 @@ def parts(history: History) -> tuple[Part, ...]:
         Part("co2-stacked", "figure", partial(stacked, history), every=5.0),
         Part("co2-emitters", "figure", emitters, every=5.0),
         Part("co2-burn", "figure", partial(burn_down, history), every=5.0),
-        Part("co2-outlook", "children", outlook, every=1.0),
+        Part("co2-outlook", "children", partial(outlook, history), every=1.0),
         Part("co2-meters", "rowData", tables.meter_rows, every=2.0),
         Part("co2-meters-about", "children", tables.meters_about, every=1.0),
         Part("co2-weekdays", "figure", partial(weekdays, history), every=10.0),
@@ -117,24 +117,33 @@ def layout() -> Any:
             *common.head(STREAM),
             html.Div(id="co2-tiles", className="hw-tiles"),
             _tail(),
-            _columns(
+            html.Div(
                 card(
-                    graph("co2-rate", 430, "Rate over time, with limits, gaps and alarms"),
+                    graph("co2-rate", 400, "Rate over time, with limits, gaps and alarms"),
                     heading="Rate over time",
                     beside=dmc.MultiSelect(
                         id="co2-sources", placeholder="The greatest sources", data=[], value=[], searchable=True,
-                        clearable=True, maxValues=rates.MOST_LINES, limit=100, size="xs", className="hw-wide",
+                        clearable=True, maxValues=rates.MOST_LINES, limit=100, size="xs", className="co2-wide",
                         **aria("Sources of the chart"),
                     ),
                 ),
+                className="co2-row",
+            ),
+            _columns(
                 card(
-                    grid("co2-alarms", tables.alarm_columns(), "params.data.id", 430, tables.NO_ALARMS),
+                    grid("co2-alarms", tables.alarm_columns(), "params.data.id", 330, tables.NO_ALARMS),
                     heading="Alarms",
                     beside=html.Div(
                         [html.Span(id="co2-alarms-about", className="hw-muted hw-number"), tables.name_input()],
                         className="hw-controls",
                     ),
                 ),
+                card(
+                    grid("co2-meters", tables.meter_columns(), "params.data.source", 330, tables.NO_METERS),
+                    heading="Meters",
+                    beside=html.Span(id="co2-meters-about", className="hw-muted hw-number"),
+                ),
+                "even",
             ),
             _columns(
                 card(
@@ -150,27 +159,34 @@ def layout() -> Any:
             ),
             _columns(
                 card(
-                    html.Div(id="co2-outlook", className="hw-muted"),
-                    graph("co2-burn", 320, "What is left of a yearly allowance, by day"),
+                    html.Div(id="co2-outlook", className="co2-outlook"),
+                    graph("co2-burn", 300, "What is left of a yearly allowance, by day"),
                     heading="Budget",
                     beside=_select("budget", "The most strained", "Budget"),
                 ),
                 card(
-                    grid("co2-meters", tables.meter_columns(), "params.data.source", 340, tables.NO_METERS),
-                    heading="Meters",
-                    beside=html.Span(id="co2-meters-about", className="hw-muted hw-number"),
+                    graph("co2-weekdays", 340, "Mean rate by weekday and hour"),
+                    heading="Hours of the week, UTC",
+                    beside=_select("heat", "All sources", "Source of the hours of the week"),
                 ),
+                "even",
             ),
             _columns(
                 card(
-                    graph("co2-weekdays", 300, "Mean rate by weekday and hour"),
-                    heading=f"Hours of the week, UTC, last {HISTORY_DAYS} days",
-                    beside=_select("heat", "All sources", "Source of the hours of the week"),
+                    graph("co2-intensity", 300, "CO2 for each MWh, by hour"),
+                    heading=f"Intensity, last {HISTORY_DAYS} days",
+                    beside=html.Span("of the sources chosen above", className="hw-muted"),
                 ),
                 card(
-                    graph("co2-intensity", 300, "CO2 for each MWh, by hour"),
-                    heading="Intensity",
-                    beside=html.Span("of the sources chosen above", className="hw-muted"),
+                    html.Div(
+                        [
+                            _select("export", "All sources", "Source to export"),
+                            _segments("days", "7", {days: _days(days) for days in EXPORT_DAYS}),
+                        ],
+                        className="hw-controls",
+                    ),
+                    html.Div(id="co2-links", className="co2-links"),
+                    heading="Export",
                 ),
             ),
             _columns(
@@ -181,26 +197,14 @@ def layout() -> Any:
                 ),
                 common.rejected_card(STREAM),
             ),
-            card(
-                html.Div(
-                    [
-                        _select("export", "All sources", "Source to export"),
-                        _segments("days", "7", {days: _days(days) for days in EXPORT_DAYS}),
-                        html.Span(id="co2-links", className="hw-controls"),
-                    ],
-                    className="hw-controls",
-                ),
-                heading="Export",
-                style={"marginBottom": "1rem"},
-            ),
             html.Dl([cell for name, text in NOTES for cell in (html.Dt(name), html.Dd(text))], className="hw-notes"),
             common.drawer(STREAM),
         ],
     )  # fmt: skip
 
 
-def _columns(*cards: Any) -> Any:
-    return html.Div(list(cards), className="hw-columns")
+def _columns(left: Any, right: Any, how: str = "") -> Any:
+    return html.Div([left, right], className=f"hw-columns {how}")
 
 
 def _controls() -> Any:
@@ -354,33 +358,36 @@ def emitters(snapshot: Snapshot, view: View) -> Any:
     return figures.emitters(masses, sectors, theme)
 
 
-def _budget(snapshot: Snapshot, view: View) -> Any:
+def _budget(snapshot: Snapshot, view: View) -> Row | None:
     """The one that is chosen, or the most strained."""
     budgets = facts.budgets_now(stream_of(snapshot).table("budgets"))
     wanted = _picked(view, "budget")
     return next((row for row in budgets if row["budget"] == wanted), budgets[0] if budgets else None)
 
 
+def _days_of(history: History, snapshot: Snapshot, row: Row) -> dict[float, float]:
+    """What a budget's sources emitted on each day of its year, kg."""
+    begin, last = datetime(row["year"], 1, 1, tzinfo=UTC).timestamp(), seconds(row["last_event"])
+    found = history.days(begin) | facts.masses(stream_of(snapshot).table("budget_days"), "budget", last)
+    return {start: kg for (start, name), kg in found.items() if name == row["budget"] and begin <= start <= last}
+
+
 def burn_down(history: History, snapshot: Snapshot, view: View) -> Any:
     """What is left of a budget by day."""
     row = _budget(snapshot, view)
-    if row is None:
-        return figures.burn_down(None, {}, theme_of(view.theme))
-    begin = datetime(row["year"], 1, 1, tzinfo=UTC).timestamp()
-    last = seconds(row["last_event"])
-    found = history.days(begin) | facts.masses(stream_of(snapshot).table("budget_days"), "budget", last)
-    days = {start: kg for (start, name), kg in found.items() if name == row["budget"] and begin <= start <= last}
-    return figures.burn_down(row, days, theme_of(view.theme))
+    return figures.burn_down(row, _days_of(history, snapshot, row) if row else {}, theme_of(view.theme))
 
 
-def outlook(snapshot: Snapshot, view: View) -> Any:
+def outlook(history: History, snapshot: Snapshot, view: View) -> Any:
     """When it runs out."""
     row = _budget(snapshot, view)
     if row is None:
         return None
-    name = facts.budget_name(row["budget"])
     used = f"{mass(row['used_kg'])} of {mass(row['allowance_kg'])} used in {row['year']} ({share(row['used_share'])})"
-    return [html.Strong(name), f" {facts.outlook(row)}. {used}."]
+    days = _days_of(history, snapshot, row)
+    first = facts.day_of(min(days)) if days else None
+    since = "" if first is None or (first.month, first.day) == (1, 1) else f", counted since {facts.spelled(first)}"
+    return [html.Strong(facts.budget_name(row["budget"])), f" {facts.outlook(row)}. {used}{since}."]
 
 
 def weekdays(history: History, snapshot: Snapshot, view: View) -> Any:
@@ -429,7 +436,7 @@ def links(snapshot: Snapshot, view: View) -> Any:
     return [
         html.A("Readings as CSV", href=f"{READINGS}.csv?{query}", download="", className="hw-filter"),
         html.A("as JSON", href=f"{READINGS}?{query}", target="_blank", className="hw-filter"),
-        html.Span(f"{_iso(since)} to {_iso(until)}", className="hw-muted hw-number"),
+        html.Div(f"{_iso(since)} to {_iso(until)}", className="hw-muted hw-number"),
     ]
 
 

@@ -37,13 +37,13 @@ def shown(field: str, text: str, header: str, **options: Any) -> dict[str, Any]:
 def alarm_columns() -> list[dict[str, Any]]:
     """Newest on top."""
     return [
-        words("began", "Began", width=92, minWidth=88, filter=False, cellClass="hw-number"),
-        words("source", "Source", flex=2, minWidth=110, tooltipField="source"),
+        words("began", "Began", width=92, minWidth=80, filter=False, cellClass="hw-number"),
+        words("source", "Source", flex=2, minWidth=100, tooltipField="source"),
+        words("acknowledged", "Acknowledged", flex=2, minWidth=136, filter=False, cellRenderer="Co2Acknowledge"),
         shown("peak", "peak_text", "Peak", width=92, minWidth=84),
         shown("limit", "limit_text", "Limit", width=92, minWidth=84),
         words("ended", "Ended", width=120, minWidth=104, filter=False, cellClass="hw-number",
               cellClassRules={"hw-open": "params.data.open"}),
-        words("acknowledged", "Acknowledged", flex=2, minWidth=138, filter=False, cellRenderer="Co2Acknowledge"),
     ]  # fmt: skip
 
 
@@ -91,9 +91,9 @@ def meter_columns() -> list[dict[str, Any]]:
     return [
         words("source", "Source", flex=2, minWidth=110, tooltipField="source", **filtered),
         words("state", "State", width=96, minWidth=90, **filtered, cellClassRules={"hw-open": "params.data.trouble"}),
-        words("since", "Since", width=104, minWidth=92, filter=False, cellClass="hw-number"),
-        words("last", "Last record", width=104, minWidth=92, filter=False, cellClass="hw-number"),
-        shown("interval", "interval_text", "Usual interval", width=92, minWidth=86),
+        words("since", "Since", flex=1, minWidth=92, tooltipField="since", filter=False, cellClass="hw-number"),
+        words("last", "Last record", flex=1, minWidth=92, tooltipField="last", filter=False, cellClass="hw-number"),
+        shown("interval", "interval_text", "Interval", width=84, minWidth=78),
         number("gaps", "Gaps", width=70, minWidth=62, filter=False),
     ]
 

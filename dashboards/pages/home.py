@@ -11,7 +11,7 @@ from dash import dcc, html
 
 from dashboards.health import Status, report
 from dashboards.push import Part, View
-from dashboards.shell import card, page, title
+from dashboards.shell import card, page, spelled, title
 from dashboards.state import Health, Latency, QueryStatus, Snapshot, StreamView, silent
 from dashboards.text import NOTHING, age, duration, rate, whole
 from dashboards.untyped import register_page
@@ -56,7 +56,7 @@ def layout(streams: Mapping[str, Stream]) -> Any:
                             [
                                 html.Div(
                                     [
-                                        dcc.Link(name.capitalize(), href=f"/{name}", className="hw-card-title"),
+                                        dcc.Link(spelled(name), href=f"/{name}", className="hw-card-title"),
                                         html.Div(stream.description, className="hw-muted"),
                                     ]
                                 )

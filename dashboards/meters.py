@@ -60,8 +60,8 @@ class _Meter:
             del self.times[:-KEEP_POINTS], self.rates[:-KEEP_POINTS]
 
     def before(self, at: float) -> float | None:
-        """When the record before came, as far as it is known."""
-        if at > self.at:
+        """When the record before came, as far as it is known; two at one time tell no rate."""
+        if at >= self.at:
             return self.at
         place = bisect_left(self.times, at)
         return self.times[place - 1] if place else None

@@ -52,10 +52,10 @@ class Clock:
     def _fold(self, source: str, local: datetime, again: timedelta) -> int:
         """0 for the first time that this local time comes, 1 for the second; once back, it has been the first before.
 
-        A step back counts from half the hour on: less is a row out of order.
+        A step back counts from a quarter of the hour on: less is a row out of order.
         """
         day = source, local.date()
-        if local <= self._latest.get(day, local) - again / 2:
+        if local <= self._latest.get(day, local) - again / 4:
             self._stepped_back.add(day)
         self._latest[day] = local
         expected = int(day in self._stepped_back)

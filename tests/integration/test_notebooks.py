@@ -4,13 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration import test_notebook_aircraft, test_notebook_events, test_notebook_sales, test_notebook_trucks
+from tests.integration import (
+    test_notebook_aircraft,
+    test_notebook_co2,
+    test_notebook_events,
+    test_notebook_sales,
+    test_notebook_trucks,
+)
 from tests.notebooks import FOLDER, Notebook
 
 NOTEBOOKS = {
     notebook.path: notebook
     for notebook in (
         test_notebook_aircraft.NOTEBOOK,
+        test_notebook_co2.NOTEBOOK,
         test_notebook_events.NOTEBOOK,
         test_notebook_sales.NOTEBOOK,
         test_notebook_trucks.NOTEBOOK,

@@ -120,7 +120,7 @@ class Bench:
         return {
             "Kafka to nothing": lambda: self._to(lambda source: source, "noop"),
             "parsed and checked, to nothing": lambda: self._to(lambda source: valid(checked(source, stream)), "noop"),
-            "live, to Kafka": lambda: self._to(lambda source: queries.live({stream: source}), "kafka"),
+            "live, to Kafka": lambda: self._to(lambda source: queries.live({stream: checked(source, stream)}), "kafka"),
             "aggregate, to Kafka": self._aggregated,
             "archive, to Delta, CSV and Kafka": self._archived,
         }
@@ -136,7 +136,7 @@ class Bench:
         fold = job.fresh_fold_of(self._settings)
         tally = Tally(path, job.stream, job.views, fold, publisher, self._settings.jobs, store=NoStore())
         aggregate = Aggregate({job.stream: tally})
-        rows = queries.aggregate({job.stream: self._source()}, {job.stream: job.views}, {job.stream: fold})
+        rows = queries.aggregate({job.stream: self._checked()}, {job.stream: job.views}, {job.stream: fold})
         self._run(rows.writeStream.foreachBatch(lambda batch, _: aggregate.take(batch.toArrow())))
         aggregate.close()
 
@@ -147,9 +147,12 @@ class Bench:
         publisher = ProcessedTopic(job.stream, client_config(settings, self._bootstrap), "archive")
         fold = job.fold_of(settings)
         archive = Archive(self._spark, settings, job.stream, job.views, job.daily_csv, publisher, fold)
-        rows = archive.pulled(self._source())
+        rows = archive.pulled(self._checked())
         self._run(rows.writeStream.foreachBatch(lambda batch, _: archive.take(batch.toArrow())))
         archive.close()
+
+    def _checked(self) -> DataFrame:
+        return checked(self._source(), self._job.stream)
 
     def _source(self) -> DataFrame:
         return (

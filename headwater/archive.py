@@ -96,12 +96,11 @@ class Archive:
     def close(self) -> None:
         self._tally.close()
 
-    def pulled(self, messages: DataFrame) -> DataFrame:
-        """The Kafka source's rows of this stream's topic -> what :meth:`take` wants of them: ``position``,
-        ``is_valid``, the columns of both tables as ``<table>/<column>``, and what a valid record brings to the tally.
+    def pulled(self, rows: DataFrame) -> DataFrame:
+        """The stream's checked messages -> what :meth:`take` wants of them: ``position``, ``is_valid``, the columns of
+        both tables as ``<table>/<column>``, and what a valid record brings to the tally.
         """
         stream, is_valid = self._stream, F.size("reasons") == 0
-        rows = checked(messages, stream)
         columns = {"is_valid": is_valid, "position": position()}
         rejects = rejected_columns(stream)
         for table, when in (("records", is_valid), ("rejected", ~is_valid)):
@@ -138,7 +137,7 @@ class Archive:
             )
         if pending:
             missing = read(self._stream, self._ledger.consumed(), pending.ends)
-            self._take(self.pulled(missing).toArrow(), pending)
+            self._take(self.pulled(checked(missing, self._stream)).toArrow(), pending)
         self.elapse()
 
     def counters(self) -> dict[str, int]:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -38,6 +39,7 @@ from headwater.errors import HeadwaterError, run_main
 from headwater.folds import Fold
 from headwater.kafka import client_config, spark_options
 from headwater.processed import ProcessedTopic
+from headwater.quality import checked
 from headwater.settings import Settings, load_settings
 from headwater.status import Listener, Status
 from headwater.tally import NoStore, Tally
@@ -196,14 +198,14 @@ class Run:
     # -- the three queries
 
     def _live(self) -> StreamingQuery:
-        out = queries.live(self._sources())
+        out = queries.live(self._checked())
         checkpoint_interval = f"{self._settings.jobs.realtime_checkpoint_seconds} seconds"
         return self._start("live", self._to_kafka(out), realTime=checkpoint_interval)
 
     def _aggregate(self) -> StreamingQuery:
         folds = {job.stream: job.fresh_fold_of(self._settings) for job in self._jobs}
         rows = queries.aggregate(
-            self._sources(self._settings.jobs.max_offsets_per_trigger),
+            self._batches,
             {job.stream: job.views for job in self._jobs},
             folds,
         )
@@ -235,8 +237,7 @@ class Run:
         for job in self._jobs:
             self._archives[job.stream] = self._archive_of(job)
             self._closing.append(self._archives[job.stream].close)
-        sources = self._sources(self._settings.jobs.max_offsets_per_trigger)
-        rows = queries.together({stream: a.pulled(sources[stream]) for stream, a in self._archives.items()})
+        rows = queries.together({stream: a.pulled(self._batches[stream]) for stream, a in self._archives.items()})
         return self._start(
             "archive",
             rows.writeStream.foreachBatch(lambda batch, _: self._take(batch.toArrow())),
@@ -271,17 +272,23 @@ class Run:
 
     # -- sources and sinks
 
-    def _sources(self, at_most: int | None = None) -> dict[Stream, DataFrame]:
-        """Each stream's messages, in batches of so many at most."""
+    @cached_property
+    def _batches(self) -> dict[Stream, DataFrame]:
+        """What :meth:`_checked` gives, once for both queries of micro-batches: it costs thousands of Java calls."""
+        return self._checked(maxOffsetsPerTrigger=self._settings.jobs.max_offsets_per_trigger)
+
+    def _checked(self, **options: int) -> dict[Stream, DataFrame]:
+        """Each stream's messages, parsed and judged. Real-time mode takes no limit of a batch."""
         found = {}
         for job in self._jobs:
-            reader = (
+            source = (
                 self._spark.readStream.format("kafka")
                 .options(**spark_options(self._settings, self._bootstrap))
                 .option("subscribe", job.stream.raw_topic)
                 .option("startingOffsets", "earliest")
+                .options(**options)
             )
-            found[job.stream] = (reader.option("maxOffsetsPerTrigger", at_most) if at_most else reader).load()
+            found[job.stream] = checked(source.load(), job.stream)
         return found
 
     def _read(self, stream: Stream, starts: dict[int, int], ends: dict[int, int]) -> DataFrame:

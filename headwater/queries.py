@@ -14,24 +14,23 @@ from pyspark.sql import functions as F
 from headwater.contracts.base import Kind, Stream
 from headwater.counting import brought
 from headwater.folds import Fold
-from headwater.quality import POSITION, checked, rejected_columns, valid
+from headwater.quality import POSITION, rejected_columns, valid
 from headwater.views import View
 
 _JSON = {"timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX", "ignoreNullFields": "true"}
 
 
-def live(messages: Mapping[Stream, DataFrame]) -> DataFrame:
-    """Each stream's messages -> ``topic``, ``key``, ``value``: valid records go to its live topic.
+def live(rows: Mapping[Stream, DataFrame]) -> DataFrame:
+    """Each stream's checked messages -> ``topic``, ``key``, ``value``: valid records go to its live topic.
 
     Stateless, and of built-in expressions only, so that it runs in real-time mode.
     """
-    parts = [_live_of(stream, source) for stream, source in messages.items()]
+    parts = [_live_of(stream, own) for stream, own in rows.items()]
     return reduce(DataFrame.unionByName, parts)
 
 
-def _live_of(stream: Stream, messages: DataFrame) -> DataFrame:
-    """One pass over the messages: a row goes to one of two topics."""
-    rows = checked(messages, stream)
+def _live_of(stream: Stream, rows: DataFrame) -> DataFrame:
+    """One pass over the rows: each goes to one of two topics."""
     is_valid = F.size("reasons") == 0
     good = F.to_json(F.struct(*_spelled(stream), "flags", F.parse_json("extra").alias("extra"), *POSITION), _JSON)
     rejects = {**rejected_columns(stream), "rejected_at": now()}
@@ -62,17 +61,12 @@ def _spelled(stream: Stream) -> list[Column]:
 
 
 def aggregate(
-    messages: Mapping[Stream, DataFrame],
+    rows: Mapping[Stream, DataFrame],
     views: Mapping[Stream, Sequence[View]],
     folds: Mapping[Stream, Fold[Any] | None],
 ) -> DataFrame:
-    """Each stream's messages -> what its valid records bring, in one table."""
-    return together(
-        {
-            stream: brought(valid(checked(source, stream)), views[stream], folds[stream])
-            for stream, source in messages.items()
-        }
-    )
+    """Each stream's checked messages -> what its valid records bring, in one table."""
+    return together({stream: brought(valid(own), views[stream], folds[stream]) for stream, own in rows.items()})
 
 
 def together(rows: Mapping[Stream, DataFrame]) -> DataFrame:

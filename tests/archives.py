@@ -24,6 +24,7 @@ from headwater.jobs import StreamJob
 from headwater.ledger import Ledger
 from headwater.outbox import Outbox
 from headwater.processed import own_kind, spelled
+from headwater.quality import checked
 from headwater.settings import Settings
 from headwater.sql import Database
 
@@ -131,7 +132,8 @@ class Setup:
 
     def take(self, starts: dict[int, int] | None = None, ends: dict[int, int] | None = None) -> None:
         assert self.archive
-        self.archive.take(self.archive.pulled(self.topic.frame(starts, ends)).toArrow())
+        rows = checked(self.topic.frame(starts, ends), self.job.stream)
+        self.archive.take(self.archive.pulled(rows).toArrow())
 
     def lose_ledger(self) -> None:
         assert self.archive

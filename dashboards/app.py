@@ -34,7 +34,7 @@ from dashboards.state import Tracker
 from dashboards.untyped import clientside, finish_setup
 from dashboards.visits import VisitTracker
 from headwater.broker import find_broker
-from headwater.contracts import STREAMS
+from headwater.contracts import STREAMS, flights
 from headwater.contracts.aircraft import AIRCRAFT
 from headwater.contracts.co2 import CO2
 from headwater.contracts.events import EVENTS
@@ -152,7 +152,7 @@ def trackers(settings: Settings) -> dict[str, Tracker]:
     minutes = settings.events
     patience = Patience.of_minutes(minutes.funnel_minutes, minutes.abandoned_minutes)
     return {
-        AIRCRAFT.name: SkyTracker(),
+        AIRCRAFT.name: SkyTracker(flights.rules(settings.aircraft)),
         CO2.name: MeterTracker(),
         EVENTS.name: VisitTracker(patience),
         TRUCKS.name: FleetTracker(settings.trucks.moving_kmh),

@@ -23,7 +23,7 @@ from dashboards.maps.frames import Markers, encode
 from dashboards.maps.live import Update
 from dashboards.state import Row, Snapshot, StreamView
 from headwater.contracts.aircraft import AIRCRAFT, EMERGENCIES, GROUND, PHASES, STEEP_DESCENT
-from headwater.contracts.flights import State, kinds_of, phase
+from headwater.contracts.flights import Rules, State, kinds_of, phase
 
 log = structlog.get_logger(__name__)
 
@@ -90,8 +90,8 @@ class SkyTracker:
     memory_seconds = MEMORY_SECONDS
     stands_for: frozenset[str] = frozenset()
 
-    def __init__(self, most_aircraft: int = MOST_AIRCRAFT) -> None:
-        self._most = most_aircraft
+    def __init__(self, by: Rules, most_aircraft: int = MOST_AIRCRAFT) -> None:
+        self._by, self._most = by, most_aircraft
         self._lock = threading.Lock()
         self._version = 0
         self._numbers: dict[str, int] = {}
@@ -112,7 +112,7 @@ class SkyTracker:
         try:
             icao24, offset = str(row["icao24"]), int(row["offset"])
             state = State(0, "", int(row["last_contact"]), *(row.get(name) for name in FIELDS[1:]))
-            values = _values(state, offset, _arrival(row, received_at))
+            values = _values(state, offset, _arrival(row, received_at), self._by)
         except (KeyError, TypeError, ValueError):
             log.warning("not_a_state", topic=row.get("topic"), offset=row.get("offset"))
             return
@@ -270,7 +270,7 @@ def _arrival(row: Row, received_at: float) -> float:
         return received_at
 
 
-def _values(state: State, offset: int, arrived: float) -> tuple[Any, ...]:
+def _values(state: State, offset: int, arrived: float, by: Rules) -> tuple[Any, ...]:
     """The columns of :data:`STATE`. Times are as the clock shows them: see :data:`RECORDED_SECONDS`."""
     behind = arrived - (state.last_contact if state.snapshot_time is None else state.snapshot_time)
     behind = behind if abs(behind) > RECORDED_SECONDS else 0.0
@@ -279,12 +279,12 @@ def _values(state: State, offset: int, arrived: float) -> tuple[Any, ...]:
     if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
         latitude = longitude = nan
     placed = heard if state.time_position is None else state.time_position + behind
-    alarms = kinds_of(state)
+    alarms = kinds_of(state, by)
     return (
         state.last_contact, offset, heard * 1e3, placed * 1e3, longitude, latitude,
         _known(state.velocity) * KMH, _known(state.true_track),
         _known(state.baro_altitude), _known(state.geo_altitude), _known(state.vertical_rate),
-        PHASE_NUMBER[phase(state)], ALARMS.index(alarms[0]) if alarms else 0,
+        PHASE_NUMBER[phase(state, by)], ALARMS.index(alarms[0]) if alarms else 0,
         _code(state.category), _code(state.position_source),
     )  # fmt: skip
 

@@ -165,10 +165,13 @@ class TruckSettings(Section):
 
 
 class AircraftSettings(Section):
-    """The simulated sky."""
+    """The simulated sky, and what makes a climb, a steep descent and another flight."""
 
     rate: float = Field(default=200, gt=0)
     fleet: int = Field(default=2_000, ge=1)
+    level_mps: float = Field(default=1.5, ge=0)
+    steep_mps: float = Field(default=25, gt=0)
+    silence_seconds: float = Field(default=3600, gt=0)
 
 
 class Co2Settings(Section):

@@ -17,12 +17,12 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from headwater.contracts.aircraft import AIRCRAFT
-from headwater.contracts.flights import Flight, State, countries, sky
+from headwater.contracts.flights import Flight, State, countries, rules, sky
 from headwater.folds import Fold, Out, Rollup, Values
 from headwater.jobs import StreamJob, main
 from headwater.settings import Settings
 
-VERSION = "1"
+VERSION = 1
 """Of how flights are worked out. Raise it with them, and every ledger folds its aircraft anew."""
 
 
@@ -36,15 +36,15 @@ def column(name: str) -> Column:
     return F.col(name).cast("INT") if name in BOOLEANS else F.col(name)
 
 
-def step(flight: Flight, icao24: str, at: int, values: Values) -> Iterator[Out]:
-    """Takes an aircraft's next record."""
-    known = dict(zip(NAMES, values, strict=True))
-    known |= {name: bool(known[name]) for name in BOOLEANS if known[name] is not None}
-    return flight.take(icao24, State(at, **known))
-
-
-def flights(_: Settings) -> Fold[Flight]:
+def flights(settings: Settings) -> Fold[Flight]:
     """Every table of the stream: each aircraft, record by record."""
+    by = rules(settings.aircraft)
+
+    def step(flight: Flight, icao24: str, at: int, values: Values) -> Iterator[Out]:
+        known = dict(zip(NAMES, values, strict=True))
+        known |= {name: bool(known[name]) for name in BOOLEANS if known[name] is not None}
+        return flight.take(icao24, State(at, **known), by)
+
     return Fold(
         name="flights",
         key=lambda: F.col("icao24"),
@@ -54,13 +54,13 @@ def flights(_: Settings) -> Fold[Flight]:
             Rollup(AIRCRAFT.table("per_minute"), "minute", "1 minute", lambda parts: [sky(parts)]),
             Rollup(AIRCRAFT.table("by_country"), "minute", "1 minute", countries),
         ),
-        version=VERSION,
+        version=f"{VERSION} {by}",
         start=Flight,
         step=step,
         dump=orjson.dumps,
         load=Flight.load,
         due=lambda flight: (),
-        rows=lambda icao24, flight, _: flight.rows(icao24),
+        rows=lambda icao24, flight, _: flight.rows(icao24, by),
         is_fresh=True,
     )
 

@@ -14,18 +14,30 @@ import orjson
 
 from headwater.contracts.aircraft import CLIMB, CRUISE, DESCENT, EMERGENCIES, GROUND, STEEP_DESCENT
 from headwater.icao24 import country_of
+from headwater.settings import AircraftSettings
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
-LEVEL_MPS = 1.5
-"""Vertical speeds up to this are cruise, either way."""
-STEEP_MPS = 25.0
-SILENCE_US = 3_600 * SECOND
-"""An emergency of another flight: nothing was heard for so long in between."""
 
 UNKNOWN = "unknown"
 
 Out = tuple[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The thresholds."""
+
+    level_mps: float = 1.5
+    """Vertical speeds up to this are cruise, either way."""
+    steep_mps: float = 25.0
+    silence_us: int = 3_600 * SECOND
+    """After so long without a word an emergency is another flight's."""
+
+
+def rules(settings: AircraftSettings) -> Rules:
+    """The thresholds as the settings have them."""
+    return Rules(settings.level_mps, settings.steep_mps, round(settings.silence_seconds * SECOND))
 
 
 class State(NamedTuple):
@@ -79,26 +91,26 @@ class Flight:
         found = orjson.loads(text)
         return cls(found["newest"] and tuple(found["newest"]), {k: Case(**case) for k, case in found["cases"].items()})
 
-    def take(self, icao24: str, state: State) -> Iterator[Out]:
+    def take(self, icao24: str, state: State, by: Rules) -> Iterator[Out]:
         """The next record, none earlier than those before; what it ends."""
         if self.newest:
             before = State(*self.newest)
             if before.at // MINUTE != state.at // MINUTE:
                 yield part(icao24, before)
-            if state.at - before.at > SILENCE_US:
+            if state.at - before.at > by.silence_us:
                 yield from self._end(icao24, list(self.cases))
-        yield from self._end(icao24, [kind for kind in self.cases if is_over(kind, state)])
-        for kind in kinds_of(state):
+        yield from self._end(icao24, [kind for kind in self.cases if is_over(kind, state, by)])
+        for kind in kinds_of(state, by):
             self._go_on(kind, state)
         self.newest = tuple(state)
 
-    def rows(self, icao24: str) -> Iterator[Out]:
+    def rows(self, icao24: str, by: Rules) -> Iterator[Out]:
         """The rows that no later record has made final yet."""
         if self.newest is None:
             return
         newest = State(*self.newest)
         latest = {name: value for name, value in newest._asdict().items() if name != "at"}
-        yield "latest", {"icao24": icao24, "event_time": newest.at, **latest, "phase": phase(newest)}
+        yield "latest", {"icao24": icao24, "event_time": newest.at, **latest, "phase": phase(newest, by)}
         yield part(icao24, newest)
         for kind, case in self.cases.items():
             yield alert(icao24, kind, case, is_open=True)
@@ -117,24 +129,24 @@ class Flight:
             case.steepest = min(case.steepest or 0.0, state.vertical_rate)
 
 
-def phase(state: State) -> str:
+def phase(state: State, by: Rules) -> str:
     """What an aircraft does; one whose vertical speed is unknown cruises."""
     if state.on_ground:
         return GROUND
     rate = state.vertical_rate or 0.0
-    return CLIMB if rate > LEVEL_MPS else DESCENT if rate < -LEVEL_MPS else CRUISE
+    return CLIMB if rate > by.level_mps else DESCENT if rate < -by.level_mps else CRUISE
 
 
-def kinds_of(state: State) -> list[str]:
+def kinds_of(state: State, by: Rules) -> list[str]:
     """The alerts that a record speaks of."""
-    steep = state.vertical_rate is not None and state.vertical_rate < -STEEP_MPS
+    steep = state.vertical_rate is not None and state.vertical_rate < -by.steep_mps
     return [*([state.squawk] if state.squawk in EMERGENCIES else []), *([STEEP_DESCENT] if steep else [])]
 
 
-def is_over(kind: str, state: State) -> bool:
+def is_over(kind: str, state: State, by: Rules) -> bool:
     """Whether a record ends an alert: it has another value. One without a value says nothing."""
     value = state.vertical_rate if kind == STEEP_DESCENT else state.squawk
-    return value is not None and kind not in kinds_of(state)
+    return value is not None and kind not in kinds_of(state, by)
 
 
 def alert(icao24: str, kind: str, case: Case, *, is_open: bool) -> Out:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwater.contracts.flights import Flight, State, countries, phase, sky
+from headwater.contracts.flights import Flight, Rules, State, countries, phase, rules, sky
+from headwater.settings import AircraftSettings
 from tests.aircraft_reference import FIELDS, TIMES, assert_same, expected_tables
 
 START = 1_714_312_020
@@ -29,9 +30,9 @@ def flight(states: Sequence[State], icao24: str = "3c6444") -> Rows:
     made = Flight()
     for taken in states:
         made = Flight.load(orjson.dumps(made))
-        for table, row in made.take(icao24, taken):
+        for table, row in made.take(icao24, taken, Rules()):
             found[table].append(row)
-    for table, row in made.rows(icao24):
+    for table, row in made.rows(icao24, Rules()):
         found[table].append(row)
     return found
 
@@ -49,7 +50,7 @@ def flight(states: Sequence[State], icao24: str = "3c6444") -> Rows:
     ],
 )
 def test_phases(known: dict[str, Any], is_in: str) -> None:
-    assert phase(state(0, **known)) == is_in
+    assert phase(state(0, **known), Rules()) == is_in
 
 
 def test_a_minute_counts_each_aircraft_by_its_last_record_in_it() -> None:
@@ -138,3 +139,13 @@ def test_any_flight_is_what_whole_columns_say(steps: list[tuple[Any, ...]]) -> N
             {k: EPOCH + timedelta(microseconds=v) if k in TIMES else v for k, v in row.items()} for row in rows[name]
         ]
         assert_same(name, typed, wanted)
+
+
+def test_other_thresholds_of_the_settings() -> None:
+    by = rules(AircraftSettings(level_mps=3, steep_mps=10, silence_seconds=60))
+    assert [phase(state(0, vertical_rate=rate), by) for rate in (2.9, 3.1)] == ["cruise", "climb"]
+    made, rows = Flight(), []
+    for second in (0, 50, 120):
+        rows += made.take("3c6444", state(second, vertical_rate=-11.0), by)
+    (ended,) = (row for table, row in rows if table == "alerts")
+    assert [(ended[name] // 1_000_000 - START) for name in ("began_at", "ended_at")] == [0, 50]

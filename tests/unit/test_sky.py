@@ -14,6 +14,7 @@ import pytest
 from dashboards.sky import ALARMS, CODES, KEEP_PLACES, MEASURES, Sky, SkyTracker
 from dashboards.state import FeedState, Health, Link, Message
 from headwater.contracts.aircraft import AIRCRAFT, STATUS_KEY
+from headwater.contracts.flights import Rules
 from headwater.topics import STATUS_TOPIC
 from tests.map_frames import decoded
 
@@ -37,7 +38,7 @@ def state(at: int, icao24: str = "a", **given: Any) -> dict[str, Any]:
 
 
 def tracked(*rows: dict[str, Any], **options: Any) -> SkyTracker:
-    tracker = SkyTracker(**options)
+    tracker = SkyTracker(Rules(), **options)
     for row in rows:
         tracker.apply(row, T0)
     return tracker
@@ -52,7 +53,7 @@ def shown(tracker: SkyTracker, version: int = 0, now: float = T0 + 100) -> dict[
 
 
 def test_nothing_yet() -> None:
-    tracker = SkyTracker()
+    tracker = SkyTracker(Rules())
     assert tracker.view(T0) == Sky()
     assert (tracker.aircraft("a"), tracker.places("a"), tracker.trails(9, 0)) == (None, [], {})
     update = tracker.changes(0, T0)
@@ -180,7 +181,7 @@ def test_ten_thousand_aircraft_and_who_was_silent_for_longest_makes_room() -> No
 
 def test_what_the_producer_says_of_itself_is_kept_and_gives_it_time() -> None:
     """A poll every 864 s: 900 s without data may be, with the 30 s of every stream; 895 s after T0 is not the end."""
-    feed = FeedState({AIRCRAFT.name: AIRCRAFT}, stale_after=30, trackers={AIRCRAFT.name: SkyTracker()})
+    feed = FeedState({AIRCRAFT.name: AIRCRAFT}, stale_after=30, trackers={AIRCRAFT.name: SkyTracker(Rules())})
     feed.link = Link(Health.LIVE)
     said = {"source": "live", "credits_left": 12, "interval_s": 864.0, "at": iso(T0)}
     for topic, key, value in (

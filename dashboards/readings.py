@@ -17,9 +17,9 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from itertools import count
+from itertools import count, groupby
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -42,6 +42,8 @@ HEADER = ",".join(COLUMNS).encode() + b"\r\n"
 FILE = re.compile(rf"{NAME}-(\d{{4}}-\d\d-\d\d)-([^.]*)(?:\.(\d+))?\.csv")
 MOST_PROBED = 400
 """Days of a source that are looked for one by one; for more, and without an end, the folder is listed."""
+FILES_AT_ONCE = 64
+BATCH_BYTES = 200_000
 AHEAD = timedelta(days=2)
 """The newest reading is no further ahead of the clock: the job takes a day."""
 
@@ -53,8 +55,6 @@ TEXTS = frozenset(field.name for field in CO2.fields if field.kind is Kind.TEXT)
 # Numbers stay text: as Python spells them they are JSON already.
 CONVERT = ConvertOptions(
     column_types=dict.fromkeys(COLUMNS, pa.string()),
-    include_columns=COLUMNS,
-    include_missing_columns=True,
     null_values=[""],
     strings_can_be_null=True,
 )
@@ -119,56 +119,75 @@ def micros(time: datetime) -> int:
 
 def page(folder: Path, wanted: Wanted, limit: int, after: Cursor | None = None) -> tuple[bytes, Cursor | None]:
     """The next readings as a JSON array, in the order of time and source; and where to go on, if there are more."""
-    since = wanted.since if after is None else max(wanted.since, after.at)
-    held = _empty()
-    for day in _by_day(find(folder, Wanted(wanted.source_id, since, wanted.until))):
-        held = pa.concat_tables([held, _first_of(day, Wanted(wanted.source_id, since, wanted.until), limit + 1, after)])
-        if held.num_rows > limit:
-            break
-    rows = held.slice(0, limit)
-    return _json(rows), _cursor(rows, after) if held.num_rows > limit else None
+    if after is not None and after.at >= wanted.since:
+        wanted = replace(wanted, since=after.at)
+    else:
+        after = None
+    days = sorted(find(folder, wanted))
+    gather = _of_all if wanted.source_id is None else _of_one
+    found = pa.concat_tables([_table(b""), *gather(days, wanted, limit + 1, after)])
+    rows = found.slice(0, limit)
+    return _json(rows), _cursor(rows, after) if found.num_rows > limit else None
 
 
-def _by_day(found: Iterable[SourceDay]) -> Iterator[list[SourceDay]]:
-    days: dict[str, list[SourceDay]] = {}
-    for source_day in found:
-        days.setdefault(source_day.day, []).append(source_day)
-    yield from (days[day] for day in sorted(days))
+def _of_one(days: Iterable[SourceDay], wanted: Wanted, most: int, after: Cursor | None) -> Iterator[pa.Table]:
+    """A source's first readings, in pieces, not much more than the most."""
+    bodies = (body for day in days for body in _bodies(day, wanted.since))
+    for batch in _batched(bodies):
+        rows = _table(batch)
+        low, high = _between(rows["at"].to_numpy(), wanted.since, wanted.until)
+        chosen, after = _past(rows.slice(low, high - low), after)
+        yield chosen
+        most -= chosen.num_rows
+        if most <= 0 or high < rows.num_rows:
+            return
 
 
-def _first_of(day: Sequence[SourceDay], wanted: Wanted, most: int, after: Cursor | None) -> pa.Table:
-    """The first readings of a day. No source is read further than what the others leave room for."""
-    if len(day) == 1:
-        return _rows(day[0], wanted, most, after)
-    held, until = _empty().append_column("order", pa.array([], pa.int64())), wanted.until
-    for source_day in day:
-        rows = _rows(source_day, Wanted(wanted.source_id, wanted.since, until), most, after)
-        rows = rows.append_column("order", pa.array(range(rows.num_rows), pa.int64()))
-        order = [(name, "ascending") for name in ("at", CO2.key, "order")]
-        held = pa.concat_tables([held, rows]).sort_by(order).slice(0, most)
-        if held.num_rows == most:
-            until = min(until, held["at"][-1].as_py() + 1)
-    return held.drop_columns("order")
+def _of_all(days: Iterable[SourceDay], wanted: Wanted, most: int, after: Cursor | None) -> Iterator[pa.Table]:
+    """The first readings of all sources, some days after the other, not much more than the most."""
+    for some in _some_days(days):
+        short = [body for day in some if day.parts == 1 for body in _bodies(day, wanted.since)]
+        at = (rows := _table(b"".join(short)))["at"].to_numpy()
+        rows = _in_order(rows.filter(pa.array((at >= wanted.since) & (at < wanted.until))))
+        held, until = _past(rows, after)[0], wanted.until
+        for day in some:
+            if day.parts == 1:
+                continue
+            # No source is read further than what the others leave room for.
+            until = min(until, held["at"][most - 1].as_py() + 1) if held.num_rows >= most else until
+            further = _of_one([day], replace(wanted, until=until), most, after)
+            held = _in_order(pa.concat_tables([held, *further])).slice(0, most)
+        yield held
+        most -= held.num_rows
+        if most <= 0:
+            return
 
 
-def _rows(day: SourceDay, wanted: Wanted, most: int, after: Cursor | None) -> pa.Table:
-    """The first readings of a source on a day, after a cursor."""
-    since, seen = wanted.since, 0
-    if after is not None and since == after.at and (source_id := _source(day)) is not None:
-        since += source_id < after.source_id
-        seen = after.seen if source_id == after.source_id else 0
-    tables, found = [_empty()], 0
-    for number in range(_first_part(day, since), day.parts + 1):
-        rows = _read(day.part(number))
-        low, high = _between(rows["at"].to_numpy(), since, wanted.until)
-        tables.append(rows.slice(low, high - low))
-        found += high - low
-        if high < rows.num_rows or found >= seen + most:
-            break
-    rows = pa.concat_tables(tables)
-    if seen:
-        seen = min(seen, int(np.searchsorted(rows["at"].to_numpy(), since, "right")))
-    return rows.slice(seen, most)
+def _some_days(days: Iterable[SourceDay]) -> Iterator[list[SourceDay]]:
+    """Whole days, together some files: to read many small ones one by one takes long."""
+    some: list[SourceDay] = []
+    for _, of_day in groupby(days, lambda source_day: source_day.day):
+        some += of_day
+        if sum(source_day.parts for source_day in some) >= FILES_AT_ONCE:
+            yield some
+            some = []
+    yield some
+
+
+def _in_order(rows: pa.Table) -> pa.Table:
+    """By time and source; readings of a source at one time stay as they were."""
+    order = pa.array(range(rows.num_rows), pa.int64())
+    keys = [(name, "ascending") for name in ("at", CO2.key, "order")]
+    return rows.append_column("order", order).sort_by(keys).drop_columns("order")
+
+
+def _past(rows: pa.Table, after: Cursor | None) -> tuple[pa.Table, Cursor | None]:
+    """Rows from a cursor's time on -> without those that a page has had, and the cursor for the rows that follow."""
+    if after is None:
+        return rows, after
+    there = rows[CO2.key].slice(0, int(np.searchsorted(rows["at"].to_numpy(), after.at, "right"))).to_pylist()
+    own = min(there.count(after.source_id), after.seen)
+    return rows.slice(own + sum(name < after.source_id for name in there)), after._replace(seen=after.seen - own)
 
 
 def _cursor(rows: pa.Table, after: Cursor | None) -> Cursor:
@@ -187,22 +206,23 @@ def lines(folder: Path, wanted: Wanted) -> Iterator[bytes]:
     first, last = _day(wanted.since - 1), _day(wanted.until)
     yield HEADER
     for day in sorted(find(folder, wanted)):
-        for number in range(_first_part(day, wanted.since), day.parts + 1):
-            data = _bytes(day.part(number))
-            body = data.partition(b"\n")[2]
-            if chosen := body if first < day.day < last else _cut(data, body, wanted):
+        for body in _bodies(day, wanted.since):
+            if chosen := body if first < day.day < last else _cut(body, wanted):
                 yield chosen
 
 
-def _cut(data: bytes, body: bytes, wanted: Wanted) -> bytes:
-    """The lines of a file that are wanted; what they hold stays as it is spelled."""
-    at = _table(data)["at"].to_numpy()
+def _cut(body: bytes, wanted: Wanted) -> bytes:
+    """The lines that are wanted; what they hold stays as it is spelled."""
+    at = _table(body)["at"].to_numpy()
     low, high = _between(at, wanted.since, wanted.until)
     if high - low in (0, len(at)):
         return body if high > low else b""
-    rows = list(csv.reader(io.StringIO(data.decode(), newline="")))[1:]
+    return _spelled(list(csv.reader(io.StringIO(body.decode(), newline="")))[low:high])
+
+
+def _spelled(rows: Iterable[Sequence[str]]) -> bytes:
     text = io.StringIO(newline="")
-    csv.writer(text).writerows(rows[low:high])
+    csv.writer(text).writerows(rows)
     return text.getvalue().encode()
 
 
@@ -258,8 +278,28 @@ def _after(day: str, days: int) -> str:
     return (date.fromisoformat(day) + timedelta(days=days)).isoformat()
 
 
+def _bodies(day: SourceDay, since: int) -> Iterator[bytes]:
+    """What the parts hold below their headers, from the one on that readings of a time may be in."""
+    for number in range(_first_part(day, since), day.parts + 1):
+        yield _body(day.part(number))
+
+
+def _batched(bodies: Iterable[bytes]) -> Iterator[bytes]:
+    """Joined to pieces of a part's size: to parse many small ones takes long."""
+    batch, size = [], 0
+    for body in bodies:
+        batch.append(body)
+        size += len(body)
+        if size >= BATCH_BYTES:
+            yield b"".join(batch)
+            batch, size = [], 0
+    yield b"".join(batch)
+
+
 def _first_part(day: SourceDay, since: int) -> int:
     """The last part that begins before a time: readings of that very time may end it."""
+    if day.parts == 1:
+        return 1
     return max(bisect_left(range(1, day.parts + 1), since, key=lambda number: _begin(day, number)), 1)
 
 
@@ -269,11 +309,6 @@ def _begin(day: SourceDay, number: int) -> int:
     return next((micros(datetime.fromisoformat(head["event_time"])) for head in heads if head), FOREVER)
 
 
-def _source(day: SourceDay) -> str | None:
-    heads = (_head(day.part(number)) for number in range(1, day.parts + 1))
-    return next((head[CO2.key] for head in heads if head), None)
-
-
 def _head(path: Path) -> dict[str, str]:
     """A file's first row; empty where it has none."""
     with suppress(FileNotFoundError), path.open(newline="", encoding="utf-8") as file:
@@ -281,30 +316,30 @@ def _head(path: Path) -> dict[str, str]:
     return {}
 
 
-def _bytes(path: Path) -> bytes:
-    """A file; without a row where it is gone, as after a reset."""
-    with suppress(FileNotFoundError):
-        return path.read_bytes()
-    return HEADER
+def _body(path: Path) -> bytes:
+    """A file's lines below its header; none where it is gone, as after a reset."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    head, _, body = data.partition(b"\n")
+    if head + b"\n" == HEADER:
+        return body
+    # Written by a version with other columns.
+    rows = csv.DictReader(io.StringIO(data.decode(), newline=""))
+    return _spelled([row.get(name) or "" for name in COLUMNS] for row in rows)
 
 
-def _read(path: Path) -> pa.Table:
-    return _table(_bytes(path))
-
-
-def _table(data: bytes) -> pa.Table:
-    """A file's rows, all as text, with their times as ``at``."""
+def _table(body: bytes) -> pa.Table:
+    """Lines as rows, all as text, with their times as ``at``."""
     # One block, since no row may lie across two.
-    options = ReadOptions(use_threads=False, block_size=len(data) + 1)
-    rows = read_csv(pa.py_buffer(data), read_options=options, parse_options=PARSE, convert_options=CONVERT)
+    options = ReadOptions(use_threads=False, block_size=len(HEADER) + len(body) + 1)
+    data = pa.py_buffer(HEADER + body)
+    rows = read_csv(data, read_options=options, parse_options=PARSE, convert_options=CONVERT)
     at = rows["event_time"].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
     # A text that is empty and one that is missing look the same; of these two only a source's id can't be missing.
     rows = rows.set_column(COLUMNS.index(CO2.key), CO2.key, rows[CO2.key].fill_null(""))
     return rows.append_column("at", at)
-
-
-def _empty() -> pa.Table:
-    return _table(HEADER)
 
 
 def _between(at: npt.NDArray[np.int64], since: int, until: int) -> tuple[int, int]:

@@ -3,8 +3,15 @@
   "use strict";
   const stay = () => window.dash_clientside.no_update;
 
+  /* dcc.Graph writes a reader's zoom back into its figure, where Plotly takes it for the figure's own: the next figure,
+     which has none, would end it. Without that listener Plotly's `uirevision` keeps it. */
+  const keepZoom = () => {
+    for (const chart of document.querySelectorAll(".js-plotly-plot")) chart.removeAllListeners?.("plotly_relayout");
+  };
+
   /* Points that the chart has not got yet. Each message overlaps with the one before, so that none is missed. */
   const extend = (tail) => {
+    keepZoom();
     const chart = document.querySelector("#co2-rate .js-plotly-plot");
     const meta = chart?.layout?.meta;
     if (!tail || !window.Plotly || meta?.shape !== tail.shape) return stay();

@@ -83,19 +83,20 @@ def rate(
     for number, line in enumerate(lines):
         colour = theme.palette[number % len(theme.palette)]
         figure.add_traces([_finished(line, unit, colour), _unfinished(line, unit, colour, theme)])
-        if line.limit is not None and line.limit <= LIMIT_TIMES * top:
-            figure.add_hline(
-                line.limit / unit.kg, line={"color": colour, "width": 1.5, "dash": "dash"}, layer="below",
-                annotation={"text": f"limit {plain(line.source_id, 16)}", "font": {"color": colour, "size": 11},
-                            "xanchor": "right", "x": 1},
-            )  # fmt: skip
     colours = {line.source_id: theme.palette[i % len(theme.palette)] for i, line in enumerate(lines)}
-    for row in alarms:
-        _mark(figure, row, colours[row["source_id"]], since, until)
+    limits = [line for line in lines if line.limit is not None and line.limit <= LIMIT_TIMES * top]
     if alarms:
         figure.add_trace(_flags(alarms, colours, unit, since))
     styled(figure, theme, hovermode="closest", showlegend=True)
     figure.update_layout(uirevision=shape.partition(" ")[0], meta={"shape": shape, "kg": unit.kg})
+    # All at once: Plotly takes milliseconds for each that is added alone.
+    figure.update_layout(
+        shapes=[
+            *(_limit_line(line, unit, colours[line.source_id]) for line in limits),
+            *(_mark(row, colours[row["source_id"]], since, until) for row in alarms),
+        ],
+        annotations=[_limit_name(line, unit, colours[line.source_id]) for line in limits],
+    )
     figure.update_xaxes(type="date", showgrid=False, hoverformat="%Y-%m-%d %H:%M:%S UTC")
     figure.update_yaxes(rangemode="tozero", title_text=f"{unit.name}/h", nticks=6)
     return figure
@@ -138,13 +139,27 @@ def hover(text: str) -> str:
     return text.replace("%", "&#37;")
 
 
-def _mark(figure: go.Figure, row: Row, colour: str, since: float, until: float) -> None:
+def _limit_line(line: Line, unit: Unit, colour: str) -> dict[str, Any]:
+    value = (line.limit or 0.0) / unit.kg
+    look = {"color": colour, "width": 1.5, "dash": "dash"}
+    return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": value, "y1": value, "line": look, "layer": "below"}
+
+
+def _limit_name(line: Line, unit: Unit, colour: str) -> dict[str, Any]:
+    return {
+        "text": f"limit {plain(line.source_id, 16)}", "font": {"color": colour, "size": 11}, "showarrow": False,
+        "xref": "paper", "x": 1, "xanchor": "right", "y": (line.limit or 0.0) / unit.kg, "yanchor": "bottom",
+    }  # fmt: skip
+
+
+def _mark(row: Row, colour: str, since: float, until: float) -> dict[str, Any]:
     """The time of an alarm; one that goes on is called `open`, and the browser draws it on."""
-    began, ended = _at(row["began_at"]), row.get("ended_at")
-    figure.add_vrect(
-        x0=millis(max(began, since)), x1=millis(until if ended is None else _at(ended)), fillcolor=colour,
-        opacity=0.16, line_width=0, layer="below", name="open" if ended is None else "ended",
-    )  # fmt: skip
+    ended = row.get("ended_at")
+    return {
+        "type": "rect", "yref": "paper", "y0": 0, "y1": 1, "x0": millis(max(_at(row["began_at"]), since)),
+        "x1": millis(until if ended is None else _at(ended)), "fillcolor": colour, "opacity": 0.16,
+        "line": {"width": 0}, "layer": "below", "name": "open" if ended is None else "ended",
+    }  # fmt: skip
 
 
 def _flags(alarms: Sequence[Row], colours: Mapping[str, str], unit: Unit, since: float) -> go.Scatter:

@@ -25,6 +25,8 @@ from headwater.contracts.co2 import CO2
 MOST_LINES = 6
 DEFAULT_LINES = 3
 GAP_INTERVALS = 3
+LEAST_STEP = 1.0
+"""Of each second one point is kept."""
 TAIL_SECONDS = 120.0
 TAIL_WINDOWS = 5
 MOST_MARKS = 50
@@ -92,35 +94,37 @@ def span_of(view: View) -> Span:
     return SPANS.get(view.span, LIVE)
 
 
-def lines(history: History, snapshot: Snapshot, view: View, at: float) -> list[Line]:
+def lines(history: History, snapshot: Snapshot, view: View, at: float, since: float) -> list[Line]:
     """The chosen sources' rates."""
-    span = span_of(view)
-    stream = stream_of(snapshot)
-    return [
-        _line(history, snapshot, span, name, _limit(stream.table("totals").get(name)), at)
-        for name in chosen(snapshot, view)
-    ]
+    names = chosen(snapshot, view)
+    if not (span := span_of(view)).table:
+        return [_live(snapshot, name, at, since) for name in names]
+    return [_windowed(history, snapshot, span, name, at) for name in names]
 
 
-def _limit(row: Row | None) -> float | None:
-    return row.get("limit_kg_h") if row else None
+def _live(snapshot: Snapshot, name: str, at: float, since: float) -> Line:
+    points: list[Pair] = [*tracker(snapshot).points(name, since, at + facts.AHEAD_SECONDS)]
+    usual = _usual_interval(snapshot, name) or figures.usual_step([at for at, _ in points]) or 0.0
+    return Line(name, points, GAP_INTERVALS * max(usual, LEAST_STEP), _limit(snapshot, name))
 
 
-def _line(history: History, snapshot: Snapshot, span: Span, name: str, limit: float | None, at: float) -> Line:
-    if not span.table:
-        points: list[Pair] = [*tracker(snapshot).points(name, at - span.seconds, at + facts.AHEAD_SECONDS)]
-        usual = figures.usual_step([at for at, _ in points]) or 0.0
-        return Line(name, points, max(GAP_INTERVALS * usual, 1.0), limit)
+def _windowed(history: History, snapshot: Snapshot, span: Span, name: str, at: float) -> Line:
     found = windows(history, stream_of(snapshot), span, name, at)
     pairs = [(start, found[start].rate_kg_h) for start in sorted(found)]
     is_open = pairs and pairs[-1][0] == at // span.window_s * span.window_s
-    usual = _usual_interval(stream_of(snapshot).table("health").get(name))
-    gap = max(span.window_s, GAP_INTERVALS * usual)
-    return Line(name, pairs[:-1] if is_open else pairs, gap, limit, pairs[-1] if is_open else None)
+    gap = max(span.window_s, GAP_INTERVALS * (_usual_interval(snapshot, name) or 0.0))
+    done, under_way = (pairs[:-1], pairs[-1]) if is_open else (pairs, None)
+    return Line(name, done, gap, _limit(snapshot, name), under_way)
 
 
-def _usual_interval(row: Row | None) -> float:
-    return (row.get("usual_interval_s") if row else None) or 0.0
+def _limit(snapshot: Snapshot, name: str) -> float | None:
+    row = stream_of(snapshot).table("totals").get(name)
+    return row.get("limit_kg_h") if row else None
+
+
+def _usual_interval(snapshot: Snapshot, name: str) -> float | None:
+    row = stream_of(snapshot).table("health").get(name)
+    return row.get("usual_interval_s") if row else None
 
 
 def windows(history: History, stream: StreamView, span: Span, name: str, at: float) -> dict[float, Window]:
@@ -161,7 +165,7 @@ def figure(history: History, snapshot: Snapshot, view: View) -> Any:
         return empty(theme, figures.NO_DATA)
     since = at - span_of(view).seconds
     return figures.rate(
-        lines(history, snapshot, view, at), marks(snapshot, chosen(snapshot, view), since, at),
+        lines(history, snapshot, view, at, since), marks(snapshot, chosen(snapshot, view), since, at),
         shape(snapshot, view), since, at, theme,
     )  # fmt: skip
 
@@ -186,4 +190,4 @@ def tail(history: History, snapshot: Snapshot, view: View) -> Any:
         return None
     span = span_of(view)
     since = at - (TAIL_WINDOWS * span.window_s or TAIL_SECONDS)
-    return figures.tail(lines(history, snapshot, view, at), shape(snapshot, view), at, since)
+    return figures.tail(lines(history, snapshot, view, at, since), shape(snapshot, view), at, since)

@@ -256,7 +256,8 @@ def test_names_of_records_are_text(name: str, history: History) -> None:
     seen = snapshot(
         plants.total(name, 9, NOW, sector=name, fuel=name), plants.health(name, "ok", NOW, NOW),
         plants.alarm(name, NOW), plants.reading(name, 1, NOW, sector=name),
-        plants.group("by_sector", name, hour(0), 1.0), plants.budget(f"source:{name}", NOW, 10, 1), plants.window("per_hour", name, hour(0), 1.0, 1.0),
+        plants.group("by_sector", name, hour(0), 1.0), plants.budget(f"source:{name}", NOW, 10, 1),
+        plants.window("per_hour", name, hour(0), 1.0, 1.0),
     )  # fmt: skip
     view = View(filters={"sources": co2_rate.token(name), "heat": co2_rate.token(name)})
     for part in co2.parts(history):
@@ -315,7 +316,7 @@ def test_the_rate_by_hour_breaks_where_an_hour_is_missing(history: History) -> N
     hours = [plants.window("per_hour", "a", hour(back), 1.0, float(back)) for back in (5, 4, 2, 0)]
     energy = plants.window("per_hour", "a", hour(1), 1.0, 1.0, energy_mwh=2.0, intensity_kg_mwh=0.5)
     seen = snapshot(*hours, plants.total("a", 1, NOW, limit_kg_h=2.0), plants.health("a", "ok", NOW, NOW))
-    (line,) = co2_rate.lines(history, seen, View(span=20_160), AT)
+    (line,) = co2_rate.lines(history, seen, View(span=20_160), AT, AT - 86_400)
     assert [value for _, value in figures.broken(line.points, line.gap_s)] == [5, 4, None, 2]
     assert (line.open, line.limit) == ((hour(0).timestamp(), 0.0), 2.0)
     known = snapshot(*hours, energy, plants.total("a", 1, NOW))
@@ -381,7 +382,8 @@ def test_history_of_delta(tmp_path: Path) -> None:
     last_year = NOW.replace(year=2025)
     path = table(
         tmp_path, "by_sector", group(hour(0), "power", 3.0), group(hour(0), "steel", 4.0),
-        group(hour(400), "power", 5.0), group(last_year.replace(minute=0), "power", 70.0), group(last_year.replace(minute=0) - HOUR, "power", 6.0),
+        group(hour(400), "power", 5.0), group(last_year.replace(minute=0), "power", 70.0),
+        group(last_year.replace(minute=0) - HOUR, "power", 6.0),
     )  # fmt: skip
     assert group_hours(path, "sector", hour(300).timestamp()) == {
         (hour(0).timestamp(), "power"): 3.0, (hour(0).timestamp(), "steel"): 4.0,

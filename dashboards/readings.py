@@ -44,6 +44,7 @@ MOST_PROBED = 400
 """Days of a source that are looked for one by one; for more, and without an end, the folder is listed."""
 FILES_AT_ONCE = 64
 BATCH_BYTES = 200_000
+ROWS_AT_ONCE = 5_000
 AHEAD = timedelta(days=2)
 """The newest reading is no further ahead of the clock: the job takes a day."""
 
@@ -351,18 +352,29 @@ def _between(at: npt.NDArray[np.int64], since: int, until: int) -> tuple[int, in
 
 
 def _json(rows: pa.Table) -> bytes:
-    """An array of objects, made column by column: row by row takes four times as long."""
-    pieces: list[Any] = []
+    """An array of objects, made column by column, some rows at a time, which the processor's cache then holds."""
+    some = (rows.slice(start, ROWS_AT_ONCE) for start in range(0, rows.num_rows, ROWS_AT_ONCE))
+    return b"[" + b",".join(",".join(_objects(piece).to_pylist()).encode() for piece in some) + b"]"
+
+
+def _objects(rows: pa.Table) -> pa.Array:
+    pieces: list[Any] = ["{"]
     for number, name in enumerate(COLUMNS):
-        pieces.append(f'{"," if number else "{"}"{name}":')
-        pieces.append(_texts(rows[name]) if name in TEXTS else _plain(rows[name], name))
-    return b"[" + ",".join(pc.binary_join_element_wise(*pieces, "}", "").to_pylist()).encode() + b"]"
+        spelled = _texts(rows[name]) if name in TEXTS else _plain(rows[name], name)
+        for piece in (f'{"," if number else ""}"{name}":', spelled):
+            if isinstance(piece, str) and isinstance(pieces[-1], str):
+                pieces[-1] += piece
+            else:
+                pieces.append(piece)
+    return pc.binary_join_element_wise(*pieces, "}", "")
 
 
-def _texts(column: pa.ChunkedArray) -> pa.Array:
-    found = column.combine_chunks().dictionary_encode()
-    spelled = [orjson.dumps(as_it_was(text)).decode() for text in found.dictionary.to_pylist()]
-    return pa.array(spelled, pa.string()).take(found.indices).fill_null("null")
+def _texts(column: pa.ChunkedArray) -> pa.Array | str:
+    """Each text as JSON; one for all where they are all the same, as a source's mostly are."""
+    found = column.combine_chunks().dictionary_encode(null_encoding="encode")
+    values = found.dictionary.to_pylist()
+    spelled = ["null" if text is None else orjson.dumps(as_it_was(text)).decode() for text in values]
+    return spelled[0] if len(spelled) == 1 else pa.array(spelled, pa.string()).take(found.indices)
 
 
 def _plain(column: pa.ChunkedArray, name: str) -> pa.Array:

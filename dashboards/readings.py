@@ -43,8 +43,11 @@ FILE = re.compile(rf"{NAME}-(\d{{4}}-\d\d-\d\d)-([^.]*)(?:\.(\d+))?\.csv")
 MOST_PROBED = 400
 """Days of a source that are looked for one by one; for more, and without an end, the folder is listed."""
 FILES_AT_ONCE = 64
+"""Of all sources together, a whole day at the least."""
 BATCH_BYTES = 200_000
+"""What is parsed at once of one source: about a full part."""
 ROWS_AT_ONCE = 5_000
+"""What becomes JSON at once."""
 AHEAD = timedelta(days=2)
 """The newest reading is no further ahead of the clock: the job takes a day."""
 

@@ -21,6 +21,7 @@ from kafka import KafkaProducer
 from playwright.sync_api import Page
 
 from headwater.contracts.aircraft import AIRCRAFT
+from headwater.contracts.co2 import CO2
 from headwater.contracts.events import EVENTS
 from headwater.contracts.sales import SALES
 from headwater.contracts.trucks import TRUCKS
@@ -47,6 +48,7 @@ class Demo:
             "DASH_PORT": str(self.port),
             "HEADWATER_JOBS_ARCHIVE_TRIGGER_SECONDS": "5",
             "HEADWATER_OPENSKY_BASE_URL": "http://127.0.0.1:9/api",  # nobody is there, so the sky is simulated
+            "HEADWATER_CO2_LIMITS_KG_H": '{"hand-typed": 100}',
         }
         with self.output.open("wb") as out:
             self.process = subprocess.Popen(
@@ -203,6 +205,38 @@ def test_an_emergency_typed_by_hand_is_on_the_page_and_in_the_database(demo: Dem
         assert {row["kind"]: row["latitude"] for row in alerts} == {"7700": 50.05, "steep_descent": 50.0}
         (latest,) = demo.api("aircraft/latest?icao24=abcdef")
         assert (latest["phase"], latest["last_contact"]) == ("descent", second - 11)
+        assert watch.strangers() == []
+        assert watch.errors == []
+
+
+def test_a_meter_typed_by_hand_raises_an_alarm_that_is_acknowledged(demo: Demo) -> None:
+    """2 kg a minute are 120 kg/h, of 100 allowed."""
+    now = datetime.now(UTC)
+    times = [now - timedelta(minutes=5 - n) for n in range(4)]
+    with (
+        chromium() as browser,
+        opened(browser, f"{demo.address}/co2", viewport={"width": 1360, "height": 3200}) as (page, watch),
+    ):
+        until(lambda: "kg/MWh" in text_of(page), SHOWS_WITHIN_S, "the page")
+        producer = KafkaProducer(bootstrap_servers=f"127.0.0.1:{demo.kafka_port}")
+        for at in times:
+            record = {"source_id": "hand-typed", "emission_kg": 2, "interval_s": 60, "event_time": at.isoformat()}
+            producer.send(CO2.raw_topic, json.dumps(record).encode(), b"hand-typed").get(30)
+        producer.close()
+        until(lambda: "hand-typed" in text_of(page), SHOWS_WITHIN_S, "the source on the page")
+
+        def alarms() -> Any:
+            return [row for row in demo.api("co2/alarms?limit=1000") if row["source_id"] == "hand-typed"]
+
+        (alarm,) = until(alarms, ARCHIVED_WITHIN_S, "its alarm in the table")
+        assert (alarm["limit_kg_h"], alarm["peak_kg_h"], alarm["ended_at"]) == (100, 120, None)
+        assert [datetime.fromisoformat(alarm[name]) for name in ("began_at", "raised_at")] == [times[0], times[2]]
+        said = {"alarm_id": alarm["alarm_id"], "acknowledged_by": "Ada"}
+        assert httpx.post(f"{demo.address}/api/v1/co2/alarms/acknowledge", json=said, timeout=20).status_code == 202
+        until(lambda: alarms()[0]["acknowledged_by"] == "Ada", ARCHIVED_WITHIN_S, "who acknowledged it")
+        readings = until(lambda: demo.api("co2/readings?source_id=hand-typed"), ARCHIVED_WITHIN_S, "its readings")
+        assert [datetime.fromisoformat(row["event_time"]) for row in readings] == times
+        assert {row["emission_kg"] for row in readings} == {2.0}
         assert watch.strangers() == []
         assert watch.errors == []
 

@@ -15,7 +15,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -51,6 +51,10 @@ QUERIES = ("live", "aggregate", "archive")
 MICRO_BATCH_SLOTS = 4
 """Slots kept for micro-batches beside the ones that real-time tasks hold for good: two for the aggregate's and two for
 the archive's, whose tasks take seconds each."""
+
+FETCH_WAIT_MS = 10
+"""A micro-batch's consumer asks for where a partition ends as soon as it has read, and by then has sent the next fetch
+ahead: the broker answers that one first, and after half a second if nothing new comes."""
 
 log = logging.getLogger(__name__)
 
@@ -198,7 +202,7 @@ class Run:
     # -- the three queries
 
     def _live(self) -> StreamingQuery:
-        out = queries.live(self._checked())
+        out = queries.live(self._checked({}))
         checkpoint_interval = f"{self._settings.jobs.realtime_checkpoint_seconds} seconds"
         return self._start("live", self._to_kafka(out), realTime=checkpoint_interval)
 
@@ -275,9 +279,10 @@ class Run:
     @cached_property
     def _batches(self) -> dict[Stream, DataFrame]:
         """What :meth:`_checked` gives, once for both queries of micro-batches: it costs thousands of Java calls."""
-        return self._checked(maxOffsetsPerTrigger=self._settings.jobs.max_offsets_per_trigger)
+        limit = {"maxOffsetsPerTrigger": self._settings.jobs.max_offsets_per_trigger}
+        return self._checked(limit | {"kafka.fetch.max.wait.ms": FETCH_WAIT_MS})
 
-    def _checked(self, **options: int) -> dict[Stream, DataFrame]:
+    def _checked(self, options: Mapping[str, int]) -> dict[Stream, DataFrame]:
         """Each stream's messages, parsed and judged. Real-time mode takes no limit of a batch."""
         found = {}
         for job in self._jobs:

@@ -79,6 +79,11 @@ def _alarm(row: Row, snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
+def _short(then: str) -> str:
+    """Of another day's time the day, which is all that a narrow column has room for."""
+    return then.split(maxsplit=1)[0]
+
+
 def alarms_about(snapshot: Snapshot, view: View) -> str:
     """How many there are."""
     rows = stream_of(snapshot).table("alarms").values()
@@ -91,8 +96,10 @@ def meter_columns() -> list[dict[str, Any]]:
     return [
         words("source", "Source", flex=2, minWidth=110, tooltipField="source", **filtered),
         words("state", "State", width=96, minWidth=90, **filtered, cellClassRules={"hw-open": "params.data.trouble"}),
-        words("since", "Since", flex=1, minWidth=92, tooltipField="since", filter=False, cellClass="hw-number"),
-        words("last", "Last record", flex=1, minWidth=92, tooltipField="last", filter=False, cellClass="hw-number"),
+        words("since", "Since", flex=1, minWidth=104, tooltipField="since_then", filter=False, cellClass="hw-number"),
+        words(
+            "last", "Last record", flex=1, minWidth=104, tooltipField="last_then", filter=False, cellClass="hw-number"
+        ),
         shown("interval", "interval_text", "Interval", width=84, minWidth=78),
         number("gaps", "Gaps", width=70, minWidth=62, filter=False),
     ]
@@ -110,8 +117,10 @@ def meter_rows(snapshot: Snapshot, view: View) -> list[dict[str, Any]]:
             "source": row["source_id"],
             "state": STATES[row["state"]],
             "trouble": row["state"] != OK,
-            "since": clock(row["since"], today),
-            "last": clock(row["last_event"], today),
+            "since": _short(since := clock(row["since"], today)),
+            "since_then": since,
+            "last": _short(last := clock(row["last_event"], today)),
+            "last_then": last,
             "interval": row.get("usual_interval_s"),
             "interval_text": duration(row.get("usual_interval_s")),
             "gaps": row["gaps"],

@@ -53,7 +53,9 @@ def csv_rows(setup: Setup) -> list[dict[str, str]]:
             assert reader.fieldnames == ["date", "product", "quantity", "revenue", "orders", "returns"]
             found = list(reader)
         assert {row["date"] for row in found} == {path.stem.removeprefix("totals-")}
-        rows += found
+        # What a spreadsheet would run has an apostrophe in front.
+        assert not any(row["product"].startswith(("=", "+", "-", "@")) for row in found)
+        rows += [{**row, "product": row["product"].removeprefix("'")} for row in found]
     return rows
 
 

@@ -12,24 +12,16 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from headwater.csvfiles import day_file, write_rows
-from headwater.folds import Fold
-from headwater.ledger import Ledger, moment
+from headwater.folds import Fold, Place
+from headwater.ledger import DAY_US, Ledger, moment
 
-DAY_US = 86_400_000_000
 PART_ROWS = 2_000
 """Rows of a part before the next one begins: some 250 kB."""
 DAYS_AT_ONCE = 50
 """Days of a key whose rows are held in memory together."""
-
-
-class Place(NamedTuple):
-    """Where a record stands in its key's order."""
-
-    at: int
-    position: int
 
 
 Logged = tuple[Any, ...]

@@ -25,6 +25,8 @@ from headwater.money import SATURATION
 PARTITION_SHIFT = 48
 """A position is partition x 2^48 + offset: one integer, in Kafka's order."""
 
+DAY_US = 86_400_000_000
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

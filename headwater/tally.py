@@ -20,7 +20,7 @@ from headwater.contracts.base import Stream, Table
 from headwater.counting import change, sheet_of, steps, without
 from headwater.dayfiles import DayFiles
 from headwater.folds import Fold, FoldBook, Stored
-from headwater.ledger import Ledger, moment
+from headwater.ledger import DAY_US, Ledger, moment
 from headwater.money import money, rounded
 from headwater.outbox import Outbox
 from headwater.processed import Publisher
@@ -49,9 +49,6 @@ class NoStore:
 
     def correct(self, table: Table, rows: list[Row], gone: list[Row], since: datetime | None) -> None: ...
     def replace(self, table: Table, date: str, rows: list[Row]) -> None: ...
-
-
-DAY_US = 86_400_000_000
 
 
 class Tally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -207,6 +207,30 @@ class Killer:
             return done
 
         return watched
+
+
+def killed_at_each(
+    setup: Setup, killer: Killer, points: Sequence[str], send: Callable[[], None], check: Callable[[], Any]
+) -> None:
+    """Ends the archive after each of some writes amid a batch, starts it anew and checks; the batch comes again as it
+    was or, every second time, with all before it. Last it does without its ledger.
+    """
+    for n, point in enumerate(points):
+        start = setup.topic.ends()
+        send()
+        killer.arm_at(point, nth=3 if point == "correct" else 1)
+        with pytest.raises(Killed):
+            setup.take(start)
+        killer.arm(None)
+        setup.open()
+        setup.take(start if n % 2 else None)
+        try:
+            check()
+        except AssertionError as error:
+            error.add_note(f"killed after {point}")
+            raise
+    setup.lose_ledger()
+    setup.open()
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from pyspark.sql import SparkSession
 from headwater.acknowledgements import Remark
 from headwater.settings import Settings
 from jobs.co2 import JOB
-from tests.archives import Killed, Killer, Setup, set_up
+from tests.archives import Killer, Setup, killed_at_each, set_up
 from tests.co2_reference import Limits, assert_same, expected_tables
 from tests.recorded import recorded
 
@@ -187,22 +187,7 @@ def test_killed_between_any_two_writes_of_a_meter(setup: Setup, killer: Killer) 
     setup.take()
     assert_tables(setup)
     points = ["take", "elapse", "showing", "correct", "flush", "published", "write_rows", "finish"]
-    for n, point in enumerate(points):
-        start = setup.topic.ends()
-        plant.send(25)
-        killer.arm_at(point, nth=3 if point == "correct" else 1)
-        with pytest.raises(Killed):
-            setup.take(start)
-        killer.arm(None)
-        setup.open()
-        setup.take(start if n % 2 else None)
-        try:
-            assert_tables(setup)
-        except AssertionError as error:
-            error.add_note(f"killed after {point}")
-            raise
-    setup.lose_ledger()
-    setup.open()
+    killed_at_each(setup, killer, points, lambda: plant.send(25), lambda: assert_tables(setup))
     expected = assert_tables(setup)
     assert all(expected.values())
     assert any(row["ended_at"] for row in expected["alarms"].values())

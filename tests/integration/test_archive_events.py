@@ -20,7 +20,7 @@ from pyspark.sql import SparkSession
 from headwater import views
 from headwater.settings import Settings
 from jobs.events import JOB, VIEWS
-from tests.archives import Killed, Killer, Setup, set_up
+from tests.archives import Killer, Setup, killed_at_each, set_up
 from tests.events_reference import ADD, PURCHASE, REMOVE, VIEW, expected_tables, keyed
 from tests.recorded import recorded
 
@@ -202,24 +202,8 @@ def test_killed_between_any_two_writes_of_a_visit(setup: Setup, killer: Killer) 
     shop = Shop(setup, 7)
     shop.send(40)
     setup.take()
-    points, point = ["take", "elapse", "showing", "correct", "flush"], 0
-    while point < len(points):
-        start = setup.topic.ends()
-        shop.send(10)
-        killer.arm_at(points[point], nth=4 if points[point] == "correct" else 1)
-        with pytest.raises(Killed):
-            setup.take(start)
-        killer.arm(None)
-        setup.open()
-        setup.take(start if point % 2 else None)
-        try:
-            assert_tables(setup)
-        except AssertionError as error:
-            error.add_note(f"killed after {points[point]}")
-            raise
-        point += 1
-    setup.lose_ledger()
-    setup.open()
+    points = ["take", "elapse", "showing", "correct", "flush"]
+    killed_at_each(setup, killer, points, lambda: shop.send(10), lambda: assert_tables(setup))
     assert_tables(setup)
     assert_exact(setup)
 

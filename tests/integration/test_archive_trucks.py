@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 
 from headwater.settings import Settings
 from jobs.trucks import JOB
-from tests.archives import Killed, Killer, Setup, set_up
+from tests.archives import Killer, Setup, killed_at_each, set_up
 from tests.recorded import recorded
 from tests.trucks_reference import TIMES, Box, assert_same, expected_tables
 
@@ -151,22 +151,7 @@ def test_killed_between_any_two_writes_of_a_journey(setup: Setup, killer: Killer
     setup.take()
     assert_tables(setup)
     points = ["take", "elapse", "showing", "correct", "write_csv", "flush", "published"]
-    for n, point in enumerate(points):
-        start = setup.topic.ends()
-        fleet.send(25)
-        killer.arm_at(point, nth=3 if point == "correct" else 1)
-        with pytest.raises(Killed):
-            setup.take(start)
-        killer.arm(None)
-        setup.open()
-        setup.take(start if n % 2 else None)
-        try:
-            assert_tables(setup)
-        except AssertionError as error:
-            error.add_note(f"killed after {point}")
-            raise
-    setup.lose_ledger()
-    setup.open()
+    killed_at_each(setup, killer, points, lambda: fleet.send(25), lambda: assert_tables(setup))
     expected = assert_tables(setup)
     assert all(expected.values())
     assert {kind for _, kind, *_ in expected["alerts"]} == {"overspeed", "geofence", "offline"}

@@ -35,6 +35,7 @@ from headwater.contracts import emissions
 from headwater.contracts.base import Kind
 from headwater.contracts.co2 import CO2
 from headwater.csvfiles import as_it_was, day_file
+from headwater.ledger import DAY_US, EPOCH, micros
 
 NAME = "readings"
 COLUMNS = ("event_time", CO2.key, *emissions.Reading._fields[1:])
@@ -51,8 +52,6 @@ ROWS_AT_ONCE = 5_000
 AHEAD = timedelta(days=2)
 """The newest reading is no further ahead of the clock: the job takes a day."""
 
-DAY_US = 86_400_000_000
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FOREVER = 2**62
 
 TEXTS = frozenset(field.name for field in CO2.fields if field.kind is Kind.TEXT)
@@ -111,11 +110,6 @@ class SourceDay(NamedTuple):
 
     def part(self, number: int) -> Path:
         return self.stem.with_name(f"{self.stem.name}.{number}.csv" if number > 1 else f"{self.stem.name}.csv")
-
-
-def micros(time: datetime) -> int:
-    """An aware time; unlike ``timestamp`` it is exact."""
-    return (time - EPOCH) // timedelta(microseconds=1)
 
 
 # -- pages

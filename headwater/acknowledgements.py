@@ -10,14 +10,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Protocol
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 from pydantic import ValidationError
 
 from headwater.contracts.base import Row, Stream, Table
-from headwater.ledger import EPOCH
+from headwater.ledger import micros
 
 TIMEOUT_SECONDS = 5.0
 AT_ONCE = 1_000
@@ -67,6 +67,7 @@ class Acknowledgements:
             return [remark for message in self._messages() if (remark := self._understood(message))]
         except KafkaException as error:
             log.warning("%s can't be read: %s", self._topic, error)
+            self._reached.clear()  # what came before the error is read again, from the beginning
             return []
 
     def _begin(self) -> None:
@@ -111,4 +112,4 @@ def _remark(table: Table, row: Row, arrived_ms: int) -> Remark:
 
 
 def _units(value: Any) -> Any:
-    return (value - EPOCH) // timedelta(microseconds=1) if isinstance(value, datetime) else value
+    return micros(value) if isinstance(value, datetime) else value

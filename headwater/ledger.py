@@ -45,6 +45,11 @@ def moment(micros: int) -> datetime:
     return EPOCH + timedelta(microseconds=micros)
 
 
+def micros(time: datetime) -> int:
+    """An aware time -> microseconds since 1970; unlike ``timestamp`` it is exact."""
+    return (time - EPOCH) // timedelta(microseconds=1)
+
+
 @dataclass(frozen=True)
 class Sheet:
     """A table as the ledger keeps it. Times are microseconds since 1970, sums whole units."""

@@ -14,13 +14,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from itertools import accumulate
 from math import fsum
 from statistics import median
 from typing import Any, NamedTuple
 
 from headwater.contracts.co2 import GAP, OK, SILENT, STUCK, SUBSTITUTE, UNKNOWN
+from headwater.ledger import micros, moment
 
 SECOND = 1_000_000
 MINUTE, HOUR, DAY = 60 * SECOND, 3_600 * SECOND, 86_400 * SECOND
@@ -30,6 +31,7 @@ STEPS = 11
 """Intervals whose median is the usual one."""
 FEWEST_STEPS = 3
 ATTO = 10**18
+LAST_DAY = micros(datetime(9999, 12, 31, tzinfo=UTC))
 
 Out = tuple[str, dict[str, Any]]
 
@@ -425,7 +427,7 @@ def years_of(day: int) -> list[tuple[int, int]]:
     the one that has begun 30 days later.
     """
     years = sorted({moment(day).year, moment(day + (MEAN_DAYS - 1) * DAY).year})
-    return [(micros(date(year, 1, 1)), micros(date(year + 1, 1, 1))) for year in years]
+    return [(new_year(year), new_year(year + 1)) for year in years]
 
 
 def budgets(first: int, days: Sequence[dict[str, Any]], by: Rules) -> Iterator[dict[str, Any]]:
@@ -472,14 +474,9 @@ def exhausted_on(year: Sequence[dict[str, Any]], allowance: float, rate: float |
     if not rate:
         return None
     end = max(day["last_event"] for day in year) + (allowance - used[-1]) / rate * HOUR
-    return moment(int(end)).date().isoformat() if end < micros(date(9999, 12, 31)) else None
+    return moment(int(end)).date().isoformat() if end < LAST_DAY else None
 
 
-def moment(at: int) -> datetime:
-    """Microseconds since 1970 -> UTC."""
-    return datetime.fromtimestamp(at // SECOND, UTC)
-
-
-def micros(day: date) -> int:
-    """The beginning of a day in UTC, microseconds since 1970."""
-    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * SECOND
+def new_year(year: int) -> int:
+    """When a year begins in UTC."""
+    return micros(datetime(year, 1, 1, tzinfo=UTC))

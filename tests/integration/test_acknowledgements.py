@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from confluent_kafka import Producer
+import pytest
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from headwater.acknowledgements import Acknowledgements
 from headwater.contracts.co2 import CO2
@@ -20,7 +21,9 @@ def said(alarm_id: str, by: str) -> bytes:
     return orjson.dumps({"alarm_id": alarm_id, "acknowledged_at": SEEN_AT, "acknowledged_by": by})
 
 
-def test_all_there_are_at_a_start_then_what_is_new(broker: str, broker_settings: Settings) -> None:
+def test_all_there_are_at_a_start_then_what_is_new(
+    broker: str, broker_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is none is left out, and a row's last word comes last."""
     ensure_topics(broker_settings, broker, [CO2])
     client = client_config(broker_settings, broker)
@@ -46,5 +49,19 @@ def test_all_there_are_at_a_start_then_what_is_new(broker: str, broker_settings:
     second = Acknowledgements(CO2, client)
     found = news(second)
     assert {alarm_id: by for alarm_id, _, by in found} == {"test|1": "Edsger", "test|2": "Grace"}
+
+    # What had been taken when the broker went away comes again.
+    send("test|3", said("test|3", "Barbara"))
+    taken = second._arrived
+
+    def lost(messages: list[Message]) -> list[Message]:
+        taken(messages)
+        raise KafkaException(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+
+    with monkeypatch.context() as away:
+        away.setattr(second, "_arrived", lost)
+        assert news(second) == []
+    found = news(second)
+    assert {alarm_id: by for alarm_id, _, by in found} == {"test|1": "Edsger", "test|2": "Grace", "test|3": "Barbara"}
     for reader in (first, second):
         reader.close()

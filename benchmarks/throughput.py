@@ -135,9 +135,9 @@ class Bench:
         publisher = ProcessedTopic(job.stream, client_config(self._settings, self._bootstrap), "aggregate")
         fold = job.fresh_fold_of(self._settings)
         tally = Tally(path, job.stream, job.views, fold, publisher, self._settings.jobs, store=NoStore())
-        aggregate = Aggregate({job.stream: tally})
-        rows = queries.aggregate({job.stream: self._checked()}, {job.stream: job.views}, {job.stream: fold})
-        self._run(rows.writeStream.foreachBatch(lambda batch, _: aggregate.take(batch.toArrow())))
+        together = queries.aggregate({job.stream: self._checked()}, {job.stream: job.views}, {job.stream: fold})
+        aggregate = Aggregate({job.stream: tally}, together)
+        self._run(together.frame.writeStream.foreachBatch(lambda batch, _: aggregate.take(batch.toArrow())))
         aggregate.close()
 
     def _archived(self) -> None:

@@ -15,15 +15,16 @@ import pyarrow.compute as pc
 
 from headwater.contracts.base import Stream
 from headwater.counting import ends_of, fresh
-from headwater.queries import rows_of
+from headwater.queries import Together
 from headwater.tally import Tally
 
 
 class Aggregate:
     """Takes each micro-batch of :func:`headwater.queries.aggregate`."""
 
-    def __init__(self, tallies: Mapping[Stream, Tally]) -> None:
+    def __init__(self, tallies: Mapping[Stream, Tally], together: Together) -> None:
         self._tallies = tallies
+        self._together = together
 
     def close(self) -> None:
         for tally in self._tallies.values():
@@ -32,7 +33,7 @@ class Aggregate:
     def take(self, rows: pa.Table) -> None:
         """Counts each stream's rows; those that were counted before a kill are passed by."""
         for stream, tally in self._tallies.items():
-            own = fresh(rows_of(stream, rows), tally.ledger.consumed())
+            own = fresh(self._together.rows_of(stream, rows), tally.ledger.consumed())
             if own.num_rows:
                 count(tally, own)
             tally.end_keys()

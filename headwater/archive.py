@@ -98,16 +98,17 @@ class Archive:
 
     def pulled(self, rows: DataFrame) -> DataFrame:
         """The stream's checked messages -> what :meth:`take` wants of them: ``position``, ``is_valid``, the columns of
-        both tables as ``<table>/<column>``, and what a valid record brings to the tally.
+        both tables as ``table/<column>``, one for both where both have it, and what a valid record brings to the tally.
         """
-        stream, is_valid = self._stream, F.size("reasons") == 0
+        is_valid = F.col("is_valid")
         columns = {"is_valid": is_valid, "position": position()}
-        rejects = rejected_columns(stream)
-        for table, when in (("records", is_valid), ("rejected", ~is_valid)):
-            for field in delta.fields_of_table(stream, table):
-                if field.name != STAMP[table]:
-                    value = rejects[field.name] if table == "rejected" else F.col(field.name)
-                    columns[_named(table, field.name)] = F.when(when, value.cast(SQL_TYPES[field.kind]))
+        values = rejected_columns(self._stream)
+        values["raw"] = F.when(~is_valid, values["raw"])
+        for table, stamp in STAMP.items():
+            for field in delta.fields_of_table(self._stream, table):
+                if field.name != stamp:
+                    value = values.get(field.name, F.col(field.name))
+                    columns[_of_table(field.name)] = value.cast(SQL_TYPES[field.kind])
         own = brought_columns(self._tally.views, self._tally.fold)
         columns |= {n: F.when(is_valid, c) for n, c in own.items() if n not in columns}
         return rows.select(*[column.alias(name) for name, column in columns.items()])
@@ -171,7 +172,7 @@ class Archive:
         schema = delta.arrow_schema(delta.fields_of_table(self._stream, table))
         # Stamped here: as a constant of each batch, the time would have Spark compile the whole projection anew.
         stamp = pa.array([datetime.now(UTC)] * rows.num_rows, pa.timestamp("us", "UTC"))
-        columns = {n: stamp if n == STAMP[table] else rows[_named(table, n)] for n in schema.names}
+        columns = {n: stamp if n == STAMP[table] else rows[_of_table(n)] for n in schema.names}
         delta.append(self._path(table), pa.table(columns).cast(schema), APPLICATION, batch.number)
 
     # -- 3: count
@@ -248,9 +249,9 @@ class ArchiveError(HeadwaterError):
     """A stream's tables and its ledger don't belong together."""
 
 
-def _named(table: str, column: str) -> str:
-    """A table's column among those of a batch."""
-    return f"{table}/{column}"
+def _of_table(column: str) -> str:
+    """A column of `records` or `rejected` among those of a batch."""
+    return f"table/{column}"
 
 
 def _parts(records: DataFrame, ends: dict[int, int]) -> Iterator[DataFrame]:

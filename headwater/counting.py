@@ -7,8 +7,9 @@ where a shuffled Spark job takes tenths of a second, and every view and fold wou
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,7 +20,7 @@ from headwater.folds import Fold
 from headwater.ledger import PARTITION_SHIFT, Change, Sheet, partition_and_offset
 from headwater.ledger import position as position_of
 from headwater.money import saturated
-from headwater.views import View, units, window_length, window_start
+from headwater.views import Expression, View, units, window_length, window_start
 
 LARGEST_SUM = 2**63 - 1
 
@@ -31,7 +32,7 @@ def position() -> Column:
 
 def brought(records: DataFrame, views: Sequence[View], fold: Fold[Any] | None) -> DataFrame:
     """Valid records -> a row each: ``id`` (16 bytes for the event_id), ``position``, ``at`` and ``as_of`` (event time
-    and Kafka's, in microseconds), and under names of their own what they bring to each view and to the fold.
+    and Kafka's, in microseconds), and what they bring to the views and to the fold; :func:`named` tells it apart.
     """
     return records.select(*[column.alias(name) for name, column in brought_columns(views, fold).items()])
 
@@ -44,19 +45,55 @@ def brought_columns(views: Sequence[View], fold: Fold[Any] | None) -> dict[str, 
         "at": F.unix_micros("event_time"),
         "as_of": F.unix_micros("kafka_timestamp"),
     }
+    asked = _asked(views, fold)
+    return columns | {name: asked[name].make() for name in _stands_under(asked).values()}
+
+
+def named(rows: pa.Table, views: Sequence[View], fold: Fold[Any] | None) -> pa.Table:
+    """Rows of :func:`brought` with a column for each view's and the fold's own, ``<view>:<column>``; none is copied."""
+    own = {name: rows[name] for name in ("id", "position", "at", "as_of")}
+    return pa.table(own | {name: rows[under] for name, under in _stands_under(_asked(views, fold)).items()})
+
+
+class _Asked(NamedTuple):
+    """A column that a view or the fold asks for."""
+
+    same: Hashable
+    """Columns of which this is equal are one: a plan is worked out anew for each batch, at a price for each column."""
+    make: Expression
+
+
+def _asked(views: Sequence[View], fold: Fold[Any] | None) -> dict[str, _Asked]:
+    asked = {}
     for view in views:
         name = view.table.name
         if view.window:
-            columns[f"{name}:window_start"] = F.unix_micros(window_start(view.window))
-        columns |= {f"{name}:{key}": make() for key, make in view.keys.items()}
-        columns |= {f"{name}:{summed}": units(view, summed) for summed in view.sums}
-        columns |= {
-            f"{name}:{counted}": F.unhex(F.md5(make().cast("string"))) for counted, make in view.distinct.items()
+            asked[f"{name}:window_start"] = _Asked(view.window, partial(_start, view.window))
+        asked |= {f"{name}:{key}": _Asked(make, make) for key, make in view.keys.items()}
+        for summed, make in view.sums.items():
+            asked[f"{name}:{summed}"] = _Asked((make, view.is_money(summed)), partial(units, view, summed))
+        asked |= {
+            f"{name}:{counted}": _Asked((make,), partial(_digest, make)) for counted, make in view.distinct.items()
         }
     if fold:
-        columns[f"{fold.name}:key"] = fold.key()
-        columns |= {f"{fold.name}:{column}": make() for column, make in fold.columns.items()}
-    return columns
+        asked[f"{fold.name}:key"] = _Asked(fold.key, fold.key)
+        asked |= {f"{fold.name}:{column}": _Asked(make, make) for column, make in fold.columns.items()}
+    return asked
+
+
+def _stands_under(asked: Mapping[str, _Asked]) -> dict[str, str]:
+    """By a column's name, that of the first of those that are the same."""
+    first: dict[Hashable, str] = {}
+    return {name: first.setdefault(column.same, name) for name, column in asked.items()}
+
+
+def _start(window: str) -> Column:
+    return F.unix_micros(window_start(window))
+
+
+def _digest(make: Expression) -> Column:
+    """16 bytes that stand for a text."""
+    return F.unhex(F.md5(make().cast("string")))
 
 
 def ends_of(positions: pa.ChunkedArray) -> dict[int, int]:
@@ -95,7 +132,7 @@ def sheet_of(view: View) -> Sheet:
 
 
 def change(view: View, rows: pa.Table, sign: int) -> Change:
-    """What rows of :func:`brought` add to a view; with sign -1, what they take back."""
+    """What rows that are :func:`named` add to a view; with sign -1, what they take back."""
     sheet = sheet_of(view)
     own = rows.select([f"{sheet.name}:{c}" for c in (*sheet.keys, *sheet.sums, *sheet.counts)])
     own = own.rename_columns([*sheet.keys, *sheet.sums, *sheet.counts]).append_column("as_of", rows["as_of"])
@@ -117,7 +154,7 @@ def change(view: View, rows: pa.Table, sign: int) -> Change:
 
 
 def steps(fold: Fold[Any], rows: pa.Table, sign: int) -> pa.Table:
-    """What rows of :func:`brought` are to the fold, as :meth:`headwater.folds.FoldBook.take` wants them."""
+    """What rows that are :func:`named` are to the fold, as :meth:`headwater.folds.FoldBook.take` wants them."""
     named = {"key": rows[f"{fold.name}:key"], "at": rows["at"], "position": rows["position"], "as_of": rows["as_of"]}
     signs = pa.array([sign] * rows.num_rows, pa.int8())
     return pa.table({**named, "sign": signs, **{name: rows[f"{fold.name}:{name}"] for name in fold.columns}})

@@ -40,6 +40,7 @@ from headwater.folds import Fold
 from headwater.kafka import client_config, spark_options
 from headwater.processed import ProcessedTopic
 from headwater.quality import checked
+from headwater.queries import Together
 from headwater.settings import Settings, load_settings
 from headwater.status import Listener, Status
 from headwater.tally import NoStore, Tally
@@ -208,7 +209,7 @@ class Run:
 
     def _aggregate(self) -> StreamingQuery:
         folds = {job.stream: job.fresh_fold_of(self._settings) for job in self._jobs}
-        rows = queries.aggregate(
+        together = queries.aggregate(
             self._batches,
             {job.stream: job.views for job in self._jobs},
             folds,
@@ -228,12 +229,12 @@ class Run:
             )
             for job in self._jobs
         }
-        aggregate = Aggregate(tallies)
+        aggregate = Aggregate(tallies, together)
         self._closing.append(aggregate.close)
         pace = self._settings.jobs.aggregate_trigger_seconds
         return self._start(
             "aggregate",
-            rows.writeStream.foreachBatch(lambda batch, _: aggregate.take(batch.toArrow())),
+            together.frame.writeStream.foreachBatch(lambda batch, _: aggregate.take(batch.toArrow())),
             processingTime=f"{pace} seconds",
         )
 
@@ -241,10 +242,10 @@ class Run:
         for job in self._jobs:
             self._archives[job.stream] = self._archive_of(job)
             self._closing.append(self._archives[job.stream].close)
-        rows = queries.together({stream: a.pulled(self._batches[stream]) for stream, a in self._archives.items()})
+        together = Together({stream: a.pulled(self._batches[stream]) for stream, a in self._archives.items()})
         return self._start(
             "archive",
-            rows.writeStream.foreachBatch(lambda batch, _: self._take(batch.toArrow())),
+            together.frame.writeStream.foreachBatch(lambda batch, _: self._take(together, batch.toArrow())),
             processingTime=f"{self._settings.jobs.archive_trigger_seconds} seconds",
         )
 
@@ -267,10 +268,10 @@ class Run:
         client = client_config(self._settings, self._bootstrap)
         return Acknowledgements(job.stream, client) if job.stream.acknowledged else None
 
-    def _take(self, rows: pa.Table) -> None:
+    def _take(self, together: Together, rows: pa.Table) -> None:
         with self._at_archives:
             for stream, archive in self._archives.items():
-                archive.take(queries.rows_of(stream, rows))
+                archive.take(together.rows_of(stream, rows))
                 self._status.stream(stream.name, archive.counters())
             self._elapsed = time.monotonic()
 

@@ -9,7 +9,10 @@ of the record with it (``docs/decisions/0001-parse-through-variant.md``).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from decimal import Decimal
 from functools import reduce
+from typing import Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -41,15 +44,15 @@ def checked(messages: DataFrame, stream: Stream) -> DataFrame:
 
     In: ``value`` (binary), ``topic``, ``partition``, ``offset``, ``timestamp``.
     Out: the contract's fields in its types, ``flags`` (optional fields that were wrong and are null
-    now), ``extra`` (unknown fields, a JSON object or null), ``reasons`` (why the record is rejected;
-    empty where it is valid), ``raw`` (the value as it came) and :data:`POSITION`.
+    now), ``extra`` (unknown fields, a JSON object or null), ``is_valid``, ``reasons`` (why the record is
+    rejected; empty where it is valid), ``raw`` (the value as it came) and :data:`POSITION`.
     """
     return messages.transform(_opened, stream).transform(_typed, stream).transform(_judged, stream)
 
 
 def valid(rows: DataFrame) -> DataFrame:
     """Checked rows -> the valid ones, without what only a rejected one needs."""
-    return rows.where(F.size("reasons") == 0).drop("reasons", "raw")
+    return rows.where("is_valid").drop("is_valid", "reasons", "raw")
 
 
 def rejected_columns(stream: Stream) -> dict[str, Column]:
@@ -116,7 +119,7 @@ def _typed(rows: DataFrame, stream: Stream) -> DataFrame:
     """Each field cast to its kind: null where it is missing, of another type or too large to hold.
 
     In two steps, because Spark computes an expression that stands twice in a condition twice: first the
-    text or number that a value is, then what the contract makes of it.
+    text that a value is or the type of a number, then what the contract makes of it.
     """
     variants = [F.col("object")[field.name].alias(_variant(field)) for field in stream.fields]
     plain = [column for field in stream.fields for column in _plain(field)]
@@ -132,31 +135,33 @@ def _judged(rows: DataFrame, stream: Stream) -> DataFrame:
         rows = rows.withColumn("event_time", F.when(_in_range(seconds), F.timestamp_seconds(seconds.name)))
     required = [field for field in stream.fields if field.required]
     optional = [field for field in stream.fields if not field.required]
-    future = F.when(F.col("event_time") > F.col("kafka_timestamp") + F.expr(AHEAD_ALLOWED), F.lit("future:event_time"))
-    # array_compact is not compiled and has all that stands within it interpreted, so only what needs it gets there.
+    is_future = F.coalesce(F.col("event_time") > F.col("kafka_timestamp") + F.expr(AHEAD_ALLOWED), F.lit(False))
+    is_valid = F.col("is_object") & reduce(Column.__and__, map(_in_range, required)) & ~is_future
     none = F.array().cast("array<string>")
-    is_good = F.col("is_object") & reduce(Column.__and__, map(_in_range, required)) & future.isNull()
-    reasons = (
-        F.when(is_good, none)
-        .when(~F.col("is_object"), F.array(F.lit("not_json")))
-        .otherwise(F.array_compact(F.array(*[_reason(field) for field in required], future)))
-    )
-    names = F.array_compact(F.array(*[F.when(_is_wrong(field), F.lit(field.name)) for field in optional]))
-    flags = F.when(reduce(Column.__or__, map(_is_wrong, optional)), names).otherwise(none)
+    why = _listed([*map(_reason, required), F.when(is_future, F.lit("future:event_time"))])
+    wrong = _listed([F.when(_is_wrong(field), F.lit(field.name)) for field in optional])
     position_id = F.concat_ws("-", "topic", "partition", "offset")
     values = {
         **{field.name: _option(field) for field in optional if _is_limited(field) or field.default is not None},
         "event_id": F.coalesce("event_id", position_id),
-        "event_time": F.coalesce("event_time", "kafka_timestamp"),
     }
+    values["event_time"] = F.coalesce(values["event_time"], "kafka_timestamp")
     return rows.select(
         *[values.get(field.name, F.col(field.name)).alias(field.name) for field in stream.fields],
-        flags.alias("flags"),
+        F.when(reduce(Column.__or__, map(_is_wrong, optional)), wrong).otherwise(none).alias("flags"),
         "extra",
-        reasons.alias("reasons"),
+        is_valid.alias("is_valid"),
+        F.when(is_valid, none).when(~F.col("is_object"), F.array(F.lit("not_json"))).otherwise(why).alias("reasons"),
         "raw",
         *POSITION,
     )
+
+
+def _listed(words: list[Column]) -> Column:
+    """Those of some words that are not null; there is one. What removes nulls from an array is not compiled, and has
+    all that stands beside it interpreted.
+    """
+    return F.split(F.concat_ws(",", *words), ",")
 
 
 def _variant(field: FieldSpec) -> str:
@@ -167,53 +172,69 @@ def _text(field: FieldSpec) -> Column:
     return F.col(f"text_{field.name}")
 
 
-def _number(field: FieldSpec) -> Column:
-    return F.col(f"number_{field.name}")
-
-
 def _plain(field: FieldSpec) -> list[Column]:
-    """The text or the number that a value is, null for any other JSON type: only a string casts to BINARY."""
+    """What its value is worked out from: the text that it is, null for any other JSON type (only a string casts to
+    BINARY); and of numbers the type, of which a VARIANT has many.
+    """
     variant = f"`{_variant(field)}`"
     text = F.expr(f"CAST(try_cast({variant} AS BINARY) AS STRING)").alias(f"text_{field.name}")
-    as_number = "DOUBLE" if field.kind is Kind.NUMBER else _WIDE
-    number = F.when(_is_number(field), F.expr(f"try_cast({variant} AS {as_number})"))
-    spelled = F.expr(f"try_cast({variant} AS STRING)")
-    amount = F.when(_is_number(field) | spelled.rlike(_DECIMAL_TEXT), spelled.try_cast(_WIDE))
+    # BIGINT, DECIMAL(...) or DOUBLE is how a VARIANT holds a JSON number.
+    kind = F.substring(F.schema_of_variant(_variant(field)), 1, 2).alias(f"type_{field.name}")
     match field.kind:
         case Kind.TEXT | Kind.TIME:
             return [text]
-        case Kind.WHOLE | Kind.NUMBER:
-            return [number.alias(f"number_{field.name}")]
-        case Kind.MONEY:
-            return [text, amount.alias(f"number_{field.name}")]
+        case Kind.WHOLE | Kind.NUMBER | Kind.MONEY:
+            return [kind]
         case _:
             return []
 
 
 def _is_number(field: FieldSpec) -> Column:
-    """BIGINT, DECIMAL(...) or DOUBLE is how a VARIANT holds a JSON number."""
-    return F.substring(F.schema_of_variant(_variant(field)), 1, 2).isin("BI", "DE", "DO")
+    return F.col(f"type_{field.name}").isin("BI", "DE", "DO")
+
+
+def _is_amount(field: FieldSpec) -> Column:
+    """A number, or text that spells one."""
+    is_spelled = (F.col(f"type_{field.name}") == "ST") & _spelled(field).rlike(_DECIMAL_TEXT)
+    return _is_number(field) | is_spelled
+
+
+def _spelled(field: FieldSpec) -> Column:
+    return F.expr(f"try_cast(`{_variant(field)}` AS STRING)")
+
+
+def _exact(field: FieldSpec) -> Column:
+    """A number as it was written; null where it is none, or too large to hold."""
+    if field.kind is Kind.MONEY:
+        return F.when(_is_amount(field), _spelled(field).try_cast(_WIDE))
+    return F.when(_is_number(field), F.expr(f"try_cast(`{_variant(field)}` AS {_WIDE})"))
 
 
 def _cast(field: FieldSpec) -> Column:
+    variant = f"`{_variant(field)}`"
     match field.kind:
         case Kind.TEXT:
             return F.when(F.trim(_text(field)) != "", _text(field))
         case Kind.WHOLE:
-            return F.when(_number(field) == F.floor(_number(field)), _number(field).try_cast("BIGINT"))
-        case Kind.MONEY:  # from what was written, not from the number, which would be rounded twice
-            written = F.coalesce(_text(field).try_cast(_MONEY), F.expr(f"try_cast(`{_variant(field)}` AS {_MONEY})"))
-            return F.when(_number(field).isNotNull(), written)
+            # Most are written as whole numbers; the others take longer.
+            spelled_whole = F.expr(f"try_cast({variant} AS BIGINT)")
+            exact = _exact(field)
+            return F.when(F.col(f"type_{field.name}") == "BI", spelled_whole).when(
+                exact == F.floor(exact), exact.try_cast("BIGINT")
+            )
+        case Kind.MONEY:  # from what was written, not from the exact number, which would be rounded twice
+            number = F.expr(f"try_cast({variant} AS {_MONEY})")
+            text = F.when(_is_amount(field), _spelled(field).try_cast(_MONEY))
+            return F.when(_is_number(field), number).otherwise(text)
         case Kind.NUMBER:
-            return F.when(F.abs(_number(field)) < float("inf"), _number(field))
+            return F.when(_is_number(field), F.expr(f"try_cast({variant} AS DOUBLE)"))
         case Kind.BOOLEAN | Kind.WHOLES:
             name = _variant(field)
             as_type, *json_types = ("BOOLEAN", "BOOLEAN") if field.kind is Kind.BOOLEAN else _WHOLES
             is_one = F.schema_of_variant(name).isin(*json_types)
             return F.when(is_one, F.expr(f"try_cast(`{name}` AS {as_type})"))
         case Kind.TIME:
-            moment = F.when(_text(field).rlike(_ISO_8601_WITH_OFFSET), F.upper(_text(field)).try_cast("TIMESTAMP"))
-            return F.when(moment >= F.lit(_FIRST_MOMENT).cast("TIMESTAMP"), moment)
+            return F.when(_text(field).rlike(_ISO_8601_WITH_OFFSET), F.upper(_text(field)).try_cast("TIMESTAMP"))
         case _:
             raise TypeError(f"{field.name}: a raw record can't carry {field.kind}")
 
@@ -222,8 +243,12 @@ def _is_missing(field: FieldSpec) -> Column:
     """Absent, null, or text of nothing but blanks."""
     variant = F.col(_variant(field))
     missing = variant.isNull() | F.is_variant_null(variant)
-    if field.kind in (Kind.TEXT, Kind.TIME, Kind.MONEY):
-        missing |= F.coalesce(F.trim(_text(field)) == "", F.lit(False))
+    match field.kind:
+        case Kind.TEXT | Kind.TIME:
+            missing |= F.coalesce(F.trim(_text(field)) == "", F.lit(False))
+        case Kind.MONEY:
+            is_text = F.col(f"type_{field.name}") == "ST"
+            missing |= F.coalesce(is_text & (F.trim(_spelled(field)) == ""), F.lit(False))
     return missing
 
 
@@ -231,32 +256,47 @@ def _is_of_other_type(field: FieldSpec) -> Column:
     """There, but not of the kind that the contract asks for. A number too large to hold is of its kind."""
     match field.kind:
         case Kind.WHOLE:
-            return ~_is_number(field) | F.coalesce(_number(field) != F.floor(_number(field)), F.lit(False))
+            exact = _exact(field)
+            return ~_is_number(field) | F.coalesce(exact != F.floor(exact), F.lit(False))
         case Kind.NUMBER:
             return ~_is_number(field)
         case Kind.MONEY:
-            return ~_is_number(field) & ~F.coalesce(_text(field).rlike(_DECIMAL_TEXT), F.lit(False))
+            return ~F.coalesce(_is_amount(field), F.lit(False))
         case _:
             return F.col(field.name).isNull()
 
 
 def _is_limited(field: FieldSpec) -> bool:
-    return bool(field.choices) or field.not_zero or field.minimum is not None or field.maximum is not None
+    has_limits = bool(field.choices) or field.not_zero or field.minimum is not None or field.maximum is not None
+    return has_limits or field.kind in (Kind.TIME, Kind.NUMBER)
 
 
 def _in_range(field: FieldSpec) -> Column:
     """Within the contract's limits; never null, so that an unheld number counts as out of range."""
-    value = _number(field) if field.kind is Kind.MONEY else F.col(field.name)
-    limits = [F.col(field.name).isNotNull()]
+    value = F.col(field.name)
+    limits = [value.isNotNull()]
+    if field.kind is Kind.TIME:
+        limits.append(value >= F.lit(_FIRST_MOMENT).cast("TIMESTAMP"))
+    if field.kind is Kind.NUMBER:
+        limits.append(F.abs(value) < float("inf"))
     if field.minimum is not None:
-        limits.append(value >= F.lit(field.minimum))
+        limits.append(_compared(field, Column.__ge__, field.minimum))
     if field.maximum is not None:
-        limits.append(value <= F.lit(field.maximum))
+        limits.append(_compared(field, Column.__le__, field.maximum))
     if field.not_zero:
         limits.append(value != 0)
     if field.choices:
         limits.append(value.isin(*field.choices))
     return reduce(Column.__and__, limits)
+
+
+def _compared(field: FieldSpec, compare: Callable[[Column, Any], Column], limit: Decimal) -> Column:
+    """A value against a limit. Money has been rounded: where that made it the limit, its exact number decides."""
+    value = F.col(field.name)
+    if field.kind is not Kind.MONEY:
+        return compare(value, F.lit(limit))
+    exact = F.coalesce(compare(_exact(field), F.lit(limit)), F.lit(False))
+    return compare(value, F.lit(limit)) & ((value != F.lit(limit)) | exact)
 
 
 def _option(field: FieldSpec) -> Column:

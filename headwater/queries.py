@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any
@@ -31,7 +32,7 @@ def live(rows: Mapping[Stream, DataFrame]) -> DataFrame:
 
 def _live_of(stream: Stream, rows: DataFrame) -> DataFrame:
     """One pass over the rows: each goes to one of two topics."""
-    is_valid = F.size("reasons") == 0
+    is_valid = F.col("is_valid")
     good = F.to_json(F.struct(*_spelled(stream), "flags", F.parse_json("extra").alias("extra"), *POSITION), _JSON)
     rejects = {**rejected_columns(stream), "rejected_at": now()}
     bad = F.to_json(F.struct(*[column.alias(name) for name, column in rejects.items()]), _JSON)
@@ -64,28 +65,40 @@ def aggregate(
     rows: Mapping[Stream, DataFrame],
     views: Mapping[Stream, Sequence[View]],
     folds: Mapping[Stream, Fold[Any] | None],
-) -> DataFrame:
+) -> Together:
     """Each stream's checked messages -> what its valid records bring, in one table."""
-    return together({stream: brought(valid(own), views[stream], folds[stream]) for stream, own in rows.items()})
+    return Together({stream: brought(valid(own), views[stream], folds[stream]) for stream, own in rows.items()})
 
 
-def together(rows: Mapping[Stream, DataFrame]) -> DataFrame:
-    """The rows of several streams in one table, so that one Spark job gives all of them: ``stream``, and each one's own
-    columns as ``<stream>/<column>``, null in the others' rows. :func:`rows_of` takes them apart.
+class Together:
+    """The rows of several streams in one table, so that one Spark job gives all of them.
+
+    Its columns are ``stream`` and as many of each type as the stream has that has most of it; each stream fills some.
+    Columns of their own for each stream would be four times as many, nearly all of them null in a row, and what a
+    small batch costs goes by their number (``docs/decisions/0060-fewer-columns.md``).
     """
-    parts = []
-    for stream, own in rows.items():
-        named = [F.col(f"`{name}`").alias(_prefix(stream) + name) for name in own.columns]
-        parts.append(own.select(F.lit(stream.name).alias("stream"), *named))
-    return reduce(lambda some, more: some.unionByName(more, allowMissingColumns=True), parts)
+
+    def __init__(self, rows: Mapping[Stream, DataFrame]) -> None:
+        self._slots = {stream: _slots(own) for stream, own in rows.items()}
+        types = {slot: kind for slots in self._slots.values() for slot, kind in slots.values()}
+        parts = []
+        for stream, own in rows.items():
+            filled = {slot: F.col(f"`{name}`") for name, (slot, _) in self._slots[stream].items()}
+            columns = [filled.get(slot, F.lit(None).cast(kind)).alias(slot) for slot, kind in sorted(types.items())]
+            parts.append(own.select(F.lit(stream.name).alias("stream"), *columns))
+        self.frame = reduce(DataFrame.union, parts)
+
+    def rows_of(self, stream: Stream, rows: pa.Table) -> pa.Table:
+        """A stream's rows out of :attr:`frame`'s, pulled out of Spark, under the names that they came with."""
+        mine = rows.filter(pc.equal(rows["stream"], stream.name))
+        return pa.table({name: mine[slot] for name, (slot, _) in self._slots[stream].items()})
 
 
-def rows_of(stream: Stream, rows: pa.Table) -> pa.Table:
-    """A stream's rows out of :func:`together`'s, pulled out of Spark."""
-    mine, prefix = rows.filter(pc.equal(rows["stream"], stream.name)), _prefix(stream)
-    names = [name for name in rows.column_names if name.startswith(prefix)]
-    return mine.select(names).rename_columns([name.removeprefix(prefix) for name in names])
-
-
-def _prefix(stream: Stream) -> str:
-    return f"{stream.name}/"
+def _slots(rows: DataFrame) -> dict[str, tuple[str, str]]:
+    """By column, which of its type's it is, and the type."""
+    counts: Counter[str] = Counter()
+    slots = {}
+    for name, kind in rows.dtypes:
+        slots[name] = (f"{kind}:{counts[kind]:02d}", kind)
+        counts[kind] += 1
+    return slots

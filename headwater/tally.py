@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from headwater.acknowledgements import Remarks
 from headwater.contracts.base import Stream, Table
-from headwater.counting import change, sheet_of, steps, without
+from headwater.counting import change, named, sheet_of, steps, without
 from headwater.dayfiles import DayFiles
 from headwater.folds import Fold, FoldBook, Stored
 from headwater.ledger import DAY_US, Ledger, moment
@@ -116,6 +116,7 @@ class Tally:
         return len(verdict.repeats) + len(verdict.displaced)
 
     def _count(self, rows: pa.Table, sign: int) -> None:
+        rows = named(rows, self.views, self.fold)
         for view in self.views:
             self.ledger.add(change(view, rows, sign))
         if self._book:

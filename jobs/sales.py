@@ -15,6 +15,16 @@ from headwater.jobs import StreamJob, main
 from headwater.views import View
 
 
+def product() -> Column:
+    """What was sold."""
+    return F.col("product")
+
+
+def quantity() -> Column:
+    """Units sold, net of returns."""
+    return F.col("quantity")
+
+
 def revenue() -> Column:
     """What a line brought in; negative for a return."""
     return F.col("quantity") * F.col("price")
@@ -35,13 +45,13 @@ def or_unknown(name: str) -> Column:
     return F.coalesce(name, F.lit("unknown"))
 
 
-FIGURES = {"quantity": lambda: F.col("quantity"), "revenue": revenue, "returns": returned}
-MINUTE_FIGURES = {"units": lambda: F.col("quantity"), "revenue": revenue}
+FIGURES = {"quantity": quantity, "revenue": revenue, "returns": returned}
+MINUTE_FIGURES = {"units": quantity, "revenue": revenue}
 ORDERS = {"orders": order}
 AVERAGE = {"average_order_value": ("revenue", "orders")}
 
 VIEWS = (
-    View(SALES.table("totals"), keys={"product": lambda: F.col("product")}, sums=FIGURES, distinct=ORDERS),
+    View(SALES.table("totals"), keys={"product": product}, sums=FIGURES, distinct=ORDERS),
     View(SALES.table("per_minute"), window="1 minute", keys={}, sums=MINUTE_FIGURES, distinct=ORDERS, ratios=AVERAGE),
     View(
         SALES.table("per_minute_category"),
@@ -56,7 +66,7 @@ VIEWS = (
 
 DAILY = View(
     DAILY_TOTALS,
-    keys={"date": lambda: F.date_format("event_time", "yyyy-MM-dd"), "product": lambda: F.col("product")},
+    keys={"date": lambda: F.date_format("event_time", "yyyy-MM-dd"), "product": product},
     sums=FIGURES,
     distinct=ORDERS,
 )

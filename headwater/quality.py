@@ -2,17 +2,18 @@
 
 One parsing function serves the live, aggregate and archive queries. A message is opened once, as a
 VARIANT, because a VARIANT remembers which JSON type each value had: ``"quantity": "2"`` is text, and text
-is not a whole number. Casting that VARIANT to a struct of variants costs one pass, whatever the number
-of fields; the fields are then cast one by one, and a field that fails says why without taking the rest
-of the record with it (``docs/decisions/0001-parse-through-variant.md``).
+is not a whole number. Casting that VARIANT to a struct costs one pass, whatever the number of fields; the
+fields are then cast one by one, and a field that fails says why without taking the rest of the record with
+it (``docs/decisions/0001-parse-through-variant.md``).
+
+Expressions are written in SQL: one call into the JVM takes a whole step, where a Column takes one for each
+operator, thousands of them before a job's first record.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from functools import reduce
-from typing import Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -23,7 +24,7 @@ AHEAD_ALLOWED = "INTERVAL 1 DAY"
 """An ``event_time`` further ahead of Kafka's timestamp than this rejects its record."""
 
 _ISO_8601_WITH_OFFSET = r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d(:?\d\d)?)$"
-_FIRST_MOMENT = "0001-01-02T00:00:00Z"
+_FIRST_MOMENT = "TIMESTAMP'0001-01-02 00:00:00+00:00'"
 """Python and Arrow have no year 0; a day later no window or offset leads there."""
 
 _WIDE = "DECIMAL(38,18)"
@@ -32,11 +33,11 @@ _WIDE = "DECIMAL(38,18)"
 _MONEY = f"DECIMAL({MONEY_DIGITS},{MONEY_DECIMALS})"
 _DECIMAL_TEXT = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$"
 
-_WHOLES = ("ARRAY<BIGINT>", "ARRAY<BIGINT>", "ARRAY<VOID>")
-"""What a list of whole numbers is cast to, and how a VARIANT holds one, the empty one too."""
-
 POSITION = ("topic", "partition", "offset", "kafka_timestamp")
 """What the account is kept by, and Kafka's clock."""
+
+Sql = str
+"""An expression in Spark's SQL."""
 
 
 def checked(messages: DataFrame, stream: Stream) -> DataFrame:
@@ -60,59 +61,59 @@ def rejected_columns(stream: Stream) -> dict[str, Column]:
     return {
         "stream": F.lit(stream.name),
         "reasons": F.col("reasons"),
-        "raw": _raw_text(),
+        "raw": F.expr(_RAW_TEXT),
         **{name: F.col(name) for name in POSITION},
     }
 
 
-def _raw_text() -> Column:
-    """A message's value as text, in base64 where it is not UTF-8."""
-    text = F.col("raw").cast("string")
-    unbroken = F.translate(F.base64("raw"), "\r\n", "")  # Spark breaks it into lines of 76
-    return F.when(F.is_valid_utf8(text), text).otherwise(unbroken)
+_RAW_TEXT = r"IF(is_valid_utf8(CAST(raw AS STRING)), CAST(raw AS STRING), translate(base64(raw), '\r\n', ''))"
+"""A message's value as text; where it is not UTF-8 in base64, which Spark breaks into lines of 76."""
 
 
 def _opened(messages: DataFrame, stream: Stream) -> DataFrame:
-    """Each message as an object of variants, null where it isn't one JSON object.
+    """Each message as an object, null where it isn't one JSON object: as a struct of variants, and for texts, which
+    need no look at their type, as a struct of bytes: of JSON's types only a string casts to BINARY.
 
     The parser stops after the first value. The brackets make it read to the message's end: without them
     ``{...} junk`` and ``{...}{...}`` pass for their first object and the rest is lost.
     """
-    text = F.col("value").cast("string")
-    shape = ", ".join(f"`{field.name}`: VARIANT" for field in stream.fields)
-    parsed = F.when(F.is_valid_utf8(text) & _ends_where_it_should(text), _parse("[", text, "]"))
+    known = _words(field.name for field in stream.fields)
+    unknown = f"map_filter(try_cast(parsed AS ARRAY<MAP<STRING, VARIANT>>)[0], (k, v) -> k NOT IN ({known}))"
+    # A message that closes our bracket itself (`{...}] junk`) has a brace close too early.
+    ends = r"""IF(contains(text, ']') AND text RLIKE r'\}\s*\]',
+        try_parse_json(concat('{"message":', text, '}')) IS NOT NULL, true)"""
     return (
-        messages.select(
-            F.col("value").alias("raw"),
-            "topic",
-            "partition",
-            "offset",
-            F.col("timestamp").alias("kafka_timestamp"),
-            parsed.alias("parsed"),
+        messages.selectExpr(
+            "value AS raw", "topic", "partition", "offset", "timestamp AS kafka_timestamp", "CAST(value AS STRING) text"
         )
-        .withColumn("objects", F.expr(f"try_cast(parsed AS ARRAY<STRUCT<{shape}>>)"))
-        .withColumn("object", F.when(F.size("objects") == 1, F.col("objects")[0]))
-        .withColumn("unknown", _unknown_fields(stream))
-        .withColumn("extra", F.when(F.cardinality("unknown") > 0, F.to_json("unknown")))
-        .drop("objects", "parsed", "unknown")
+        .selectExpr(
+            "raw", *POSITION, f"IF(is_valid_utf8(text) AND {ends}, try_parse_json(concat('[', text, ']')), NULL) parsed"
+        )
+        .selectExpr(
+            *("raw", *POSITION, "parsed"),
+            f"try_cast(parsed AS ARRAY<STRUCT<{_shape(stream.fields, 'VARIANT')}>>) objects",
+            f"get(try_cast(parsed AS ARRAY<STRUCT<{_shape(filter(_is_text, stream.fields), 'BINARY')}>>), 0) texts",
+        )
+        .selectExpr(
+            *("raw", *POSITION, "texts", "IF(size(objects) = 1, objects[0], NULL) object"),
+            f"IF(size(objects) = 1, {unknown}, NULL) unknown",
+        )
+        .selectExpr(
+            *("raw", *POSITION, "texts", "object"), "IF(cardinality(unknown) > 0, to_json(unknown), NULL) extra"
+        )
     )
 
 
-def _parse(before: str, text: Column, after: str) -> Column:
-    return F.try_parse_json(F.concat(F.lit(before), text, F.lit(after)))
+def _shape(fields: Iterable[FieldSpec], kind: str) -> Sql:
+    return ", ".join(f"`{field.name}`: {kind}" for field in fields)
 
 
-def _ends_where_it_should(text: Column) -> Column:
-    """False where a message closes our bracket itself (``{...}] junk``): a brace then closes too early."""
-    closes_bracket = text.contains("]") & text.rlike(r"\}\s*\]")
-    return F.when(closes_bracket, _parse('{"message":', text, "}").isNotNull()).otherwise(True)
+def _words(words: Iterable[str]) -> Sql:
+    return ", ".join(f"'{word}'" for word in words)
 
 
-def _unknown_fields(stream: Stream) -> Column:
-    """What the contract doesn't know of an object, as a map; null where it isn't one object."""
-    known = ", ".join(f"'{field.name}'" for field in stream.fields)
-    members = f"map_filter(try_cast(parsed AS ARRAY<MAP<STRING, VARIANT>>)[0], (k, v) -> k NOT IN ({known}))"
-    return F.expr(f"CASE WHEN size(objects) = 1 THEN {members} END")
+def _is_text(field: FieldSpec) -> bool:
+    return field.kind in (Kind.TEXT, Kind.TIME)
 
 
 def _typed(rows: DataFrame, stream: Stream) -> DataFrame:
@@ -121,199 +122,191 @@ def _typed(rows: DataFrame, stream: Stream) -> DataFrame:
     In two steps, because Spark computes an expression that stands twice in a condition twice: first the
     text that a value is or the type of a number, then what the contract makes of it.
     """
-    variants = [F.col("object")[field.name].alias(_variant(field)) for field in stream.fields]
+    variants = [f"object.`{field.name}` AS {_variant(field)}" for field in stream.fields]
     plain = [column for field in stream.fields for column in _plain(field)]
-    kept: list[Column | str] = ["raw", "extra", *POSITION, F.col("object").isNotNull().alias("is_object")]
-    values = [_cast(field).alias(field.name) for field in stream.fields]
-    return rows.select(*kept, *variants).select("*", *plain).select("*", *values)
+    values = [f"{_cast(field)} AS `{field.name}`" for field in stream.fields]
+    return (
+        rows.selectExpr("raw", "extra", *POSITION, "texts", "object IS NOT NULL AS is_object", *variants)
+        .selectExpr("*", *plain)
+        .selectExpr("*", *values)
+    )
 
 
 def _judged(rows: DataFrame, stream: Stream) -> DataFrame:
     """The reasons and flags of each record, its own defaults filled in, and out-of-range options nulled."""
     if stream.event_seconds:
         (seconds,) = (field for field in stream.fields if field.name == stream.event_seconds)
-        rows = rows.withColumn("event_time", F.when(_in_range(seconds), F.timestamp_seconds(seconds.name)))
+        moment = f"IF({_in_range(seconds)}, timestamp_seconds(`{seconds.name}`), NULL)"
+        rows = rows.withColumn("event_time", F.expr(moment))
     required = [field for field in stream.fields if field.required]
     optional = [field for field in stream.fields if not field.required]
-    is_future = F.coalesce(F.col("event_time") > F.col("kafka_timestamp") + F.expr(AHEAD_ALLOWED), F.lit(False))
-    is_valid = F.col("is_object") & reduce(Column.__and__, map(_in_range, required)) & ~is_future
-    none = F.array().cast("array<string>")
-    why = _listed([*map(_reason, required), F.when(is_future, F.lit("future:event_time"))])
-    wrong = _listed([F.when(_is_wrong(field), F.lit(field.name)) for field in optional])
-    position_id = F.concat_ws("-", "topic", "partition", "offset")
+    is_future = f"coalesce(event_time > kafka_timestamp + {AHEAD_ALLOWED}, false)"
+    is_valid = " AND ".join(["is_object", *map(_in_range, required), f"NOT {is_future}"])
+    why = _listed([*map(_reason, required), f"IF({is_future}, 'future:event_time', NULL)"])
+    is_wrong = " OR ".join(map(_is_wrong, optional))
+    wrong = _listed([f"IF({_is_wrong(field)}, '{field.name}', NULL)" for field in optional])
+    none = "CAST(array() AS ARRAY<STRING>)"
     values = {
-        **{field.name: _option(field) for field in optional if _is_limited(field) or field.default is not None},
-        "event_id": F.coalesce("event_id", position_id),
+        **{field.name: _option(field) for field in optional},
+        "event_id": "coalesce(event_id, concat_ws('-', topic, partition, offset))",
+        "event_time": f"IF({_in_range(_spec(stream, 'event_time'))}, event_time, kafka_timestamp)",
     }
-    values["event_time"] = F.coalesce(values["event_time"], "kafka_timestamp")
-    return rows.select(
-        *[values.get(field.name, F.col(field.name)).alias(field.name) for field in stream.fields],
-        F.when(reduce(Column.__or__, map(_is_wrong, optional)), wrong).otherwise(none).alias("flags"),
+    return rows.selectExpr(
+        *[f"{values.get(field.name, f'`{field.name}`')} AS `{field.name}`" for field in stream.fields],
+        f"IF({is_wrong}, {wrong}, {none}) AS flags",
         "extra",
-        is_valid.alias("is_valid"),
-        F.when(is_valid, none).when(~F.col("is_object"), F.array(F.lit("not_json"))).otherwise(why).alias("reasons"),
-        "raw",
-        *POSITION,
+        f"{is_valid} AS is_valid",
+        f"CASE WHEN {is_valid} THEN {none} WHEN NOT is_object THEN array('not_json') ELSE {why} END AS reasons",
+        *("raw", *POSITION),
     )
 
 
-def _listed(words: list[Column]) -> Column:
+def _spec(stream: Stream, name: str) -> FieldSpec:
+    (field,) = (field for field in stream.fields if field.name == name)
+    return field
+
+
+def _listed(words: Sequence[Sql]) -> Sql:
     """Those of some words that are not null; there is one. What removes nulls from an array is not compiled, and has
     all that stands beside it interpreted.
     """
-    return F.split(F.concat_ws(",", *words), ",")
+    return f"split(concat_ws(',', {', '.join(words)}), ',')"
 
 
-def _variant(field: FieldSpec) -> str:
-    return f"variant_{field.name}"
+def _variant(field: FieldSpec) -> Sql:
+    return f"`variant_{field.name}`"
 
 
-def _text(field: FieldSpec) -> Column:
-    return F.col(f"text_{field.name}")
+def _text(field: FieldSpec) -> Sql:
+    return f"`text_{field.name}`"
 
 
-def _plain(field: FieldSpec) -> list[Column]:
-    """What its value is worked out from: the text that it is, null for any other JSON type (only a string casts to
-    BINARY); and of numbers the type, of which a VARIANT has many.
+def _type(field: FieldSpec) -> Sql:
+    return f"`type_{field.name}`"
+
+
+def _plain(field: FieldSpec) -> list[Sql]:
+    """What its value is worked out from: the text that it is, null for any other JSON type; and of numbers the type, of
+    which a VARIANT has many.
     """
-    variant = f"`{_variant(field)}`"
-    text = F.expr(f"CAST(try_cast({variant} AS BINARY) AS STRING)").alias(f"text_{field.name}")
-    # BIGINT, DECIMAL(...) or DOUBLE is how a VARIANT holds a JSON number.
-    kind = F.substring(F.schema_of_variant(_variant(field)), 1, 2).alias(f"type_{field.name}")
-    match field.kind:
-        case Kind.TEXT | Kind.TIME:
-            return [text]
-        case Kind.WHOLE | Kind.NUMBER | Kind.MONEY:
-            return [kind]
-        case _:
-            return []
+    if _is_text(field):
+        return [f"CAST(texts.`{field.name}` AS STRING) AS {_text(field)}"]
+    if field.kind in (Kind.WHOLE, Kind.NUMBER, Kind.MONEY):
+        return [f"left(schema_of_variant({_variant(field)}), 2) AS {_type(field)}"]
+    return []
 
 
-def _is_number(field: FieldSpec) -> Column:
-    return F.col(f"type_{field.name}").isin("BI", "DE", "DO")
+def _is_number(field: FieldSpec) -> Sql:
+    """BIGINT, DECIMAL(...) or DOUBLE is how a VARIANT holds a JSON number."""
+    return f"{_type(field)} IN ('BI', 'DE', 'DO')"
 
 
-def _is_amount(field: FieldSpec) -> Column:
+def _is_amount(field: FieldSpec) -> Sql:
     """A number, or text that spells one."""
-    is_spelled = (F.col(f"type_{field.name}") == "ST") & _spelled(field).rlike(_DECIMAL_TEXT)
-    return _is_number(field) | is_spelled
+    return f"({_is_number(field)} OR ({_type(field)} = 'ST' AND {_spelled(field)} RLIKE r'{_DECIMAL_TEXT}'))"
 
 
-def _spelled(field: FieldSpec) -> Column:
-    return F.expr(f"try_cast(`{_variant(field)}` AS STRING)")
+def _spelled(field: FieldSpec) -> Sql:
+    return f"try_cast({_variant(field)} AS STRING)"
 
 
-def _exact(field: FieldSpec) -> Column:
+def _exact(field: FieldSpec) -> Sql:
     """A number as it was written; null where it is none, or too large to hold."""
     if field.kind is Kind.MONEY:
-        return F.when(_is_amount(field), _spelled(field).try_cast(_WIDE))
-    return F.when(_is_number(field), F.expr(f"try_cast(`{_variant(field)}` AS {_WIDE})"))
+        return f"IF({_is_amount(field)}, try_cast({_spelled(field)} AS {_WIDE}), NULL)"
+    return f"IF({_is_number(field)}, try_cast({_variant(field)} AS {_WIDE}), NULL)"
 
 
-def _cast(field: FieldSpec) -> Column:
-    variant = f"`{_variant(field)}`"
-    match field.kind:
-        case Kind.TEXT:
-            return F.when(F.trim(_text(field)) != "", _text(field))
-        case Kind.WHOLE:
-            # Most are written as whole numbers; the others take longer.
-            spelled_whole = F.expr(f"try_cast({variant} AS BIGINT)")
-            exact = _exact(field)
-            return F.when(F.col(f"type_{field.name}") == "BI", spelled_whole).when(
-                exact == F.floor(exact), exact.try_cast("BIGINT")
-            )
-        case Kind.MONEY:  # from what was written, not from the exact number, which would be rounded twice
-            number = F.expr(f"try_cast({variant} AS {_MONEY})")
-            text = F.when(_is_amount(field), _spelled(field).try_cast(_MONEY))
-            return F.when(_is_number(field), number).otherwise(text)
-        case Kind.NUMBER:
-            return F.when(_is_number(field), F.expr(f"try_cast({variant} AS DOUBLE)"))
-        case Kind.BOOLEAN | Kind.WHOLES:
-            name = _variant(field)
-            as_type, *json_types = ("BOOLEAN", "BOOLEAN") if field.kind is Kind.BOOLEAN else _WHOLES
-            is_one = F.schema_of_variant(name).isin(*json_types)
-            return F.when(is_one, F.expr(f"try_cast(`{name}` AS {as_type})"))
-        case Kind.TIME:
-            return F.when(_text(field).rlike(_ISO_8601_WITH_OFFSET), F.upper(_text(field)).try_cast("TIMESTAMP"))
-        case _:
-            raise TypeError(f"{field.name}: a raw record can't carry {field.kind}")
+def _cast(field: FieldSpec) -> Sql:
+    variant, text, exact = _variant(field), _text(field), _exact(field)
+    casts = {
+        Kind.TEXT: f"IF(trim({text}) != '', {text}, NULL)",
+        Kind.TIME: f"IF({text} RLIKE r'{_ISO_8601_WITH_OFFSET}', try_cast(upper({text}) AS TIMESTAMP), NULL)",
+        # Most are written as whole numbers; the others take longer.
+        Kind.WHOLE: f"CASE WHEN {_type(field)} = 'BI' THEN try_cast({variant} AS BIGINT)"
+        f" WHEN {exact} = floor({exact}) THEN try_cast({exact} AS BIGINT) END",
+        Kind.NUMBER: f"IF({_is_number(field)}, try_cast({variant} AS DOUBLE), NULL)",
+        # From what was written, not from the exact number, which would be rounded twice.
+        Kind.MONEY: f"CASE WHEN {_is_number(field)} THEN try_cast({variant} AS {_MONEY})"
+        f" WHEN {_is_amount(field)} THEN try_cast({_spelled(field)} AS {_MONEY}) END",
+        Kind.BOOLEAN: f"IF(schema_of_variant({variant}) = 'BOOLEAN', try_cast({variant} AS BOOLEAN), NULL)",
+        # An empty list has no type.
+        Kind.WHOLES: f"IF(schema_of_variant({variant}) IN ('ARRAY<BIGINT>', 'ARRAY<VOID>'),"
+        f" try_cast({variant} AS ARRAY<BIGINT>), NULL)",
+    }
+    if field.kind not in casts:
+        raise TypeError(f"{field.name}: a raw record can't carry {field.kind}")
+    return casts[field.kind]
 
 
-def _is_missing(field: FieldSpec) -> Column:
+def _is_missing(field: FieldSpec) -> Sql:
     """Absent, null, or text of nothing but blanks."""
-    variant = F.col(_variant(field))
-    missing = variant.isNull() | F.is_variant_null(variant)
-    match field.kind:
-        case Kind.TEXT | Kind.TIME:
-            missing |= F.coalesce(F.trim(_text(field)) == "", F.lit(False))
-        case Kind.MONEY:
-            is_text = F.col(f"type_{field.name}") == "ST"
-            missing |= F.coalesce(is_text & (F.trim(_spelled(field)) == ""), F.lit(False))
-    return missing
+    missing = f"{_variant(field)} IS NULL OR is_variant_null({_variant(field)})"
+    if _is_text(field):
+        missing += f" OR coalesce(trim({_text(field)}) = '', false)"
+    if field.kind is Kind.MONEY:
+        missing += f" OR ({_type(field)} = 'ST' AND trim({_spelled(field)}) = '')"
+    return f"({missing})"
 
 
-def _is_of_other_type(field: FieldSpec) -> Column:
+def _is_of_other_type(field: FieldSpec) -> Sql:
     """There, but not of the kind that the contract asks for. A number too large to hold is of its kind."""
     match field.kind:
         case Kind.WHOLE:
-            exact = _exact(field)
-            return ~_is_number(field) | F.coalesce(exact != F.floor(exact), F.lit(False))
+            return f"NOT {_is_number(field)} OR coalesce({_exact(field)} != floor({_exact(field)}), false)"
         case Kind.NUMBER:
-            return ~_is_number(field)
+            return f"NOT {_is_number(field)}"
         case Kind.MONEY:
-            return ~F.coalesce(_is_amount(field), F.lit(False))
+            return f"NOT {_is_amount(field)}"
         case _:
-            return F.col(field.name).isNull()
+            return f"`{field.name}` IS NULL"
 
 
-def _is_limited(field: FieldSpec) -> bool:
-    has_limits = bool(field.choices) or field.not_zero or field.minimum is not None or field.maximum is not None
-    return has_limits or field.kind in (Kind.TIME, Kind.NUMBER)
-
-
-def _in_range(field: FieldSpec) -> Column:
+def _in_range(field: FieldSpec) -> Sql:
     """Within the contract's limits; never null, so that an unheld number counts as out of range."""
-    value = F.col(field.name)
-    limits = [value.isNotNull()]
+    value = f"`{field.name}`"
+    limits = [f"{value} IS NOT NULL"]
     if field.kind is Kind.TIME:
-        limits.append(value >= F.lit(_FIRST_MOMENT).cast("TIMESTAMP"))
+        limits.append(f"{value} >= {_FIRST_MOMENT}")
     if field.kind is Kind.NUMBER:
-        limits.append(F.abs(value) < float("inf"))
+        limits.append(f"abs({value}) < double('Infinity')")
     if field.minimum is not None:
-        limits.append(_compared(field, Column.__ge__, field.minimum))
+        limits.append(_compared(field, ">=", field.minimum))
     if field.maximum is not None:
-        limits.append(_compared(field, Column.__le__, field.maximum))
+        limits.append(_compared(field, "<=", field.maximum))
     if field.not_zero:
-        limits.append(value != 0)
+        limits.append(f"{value} != 0")
     if field.choices:
-        limits.append(value.isin(*field.choices))
-    return reduce(Column.__and__, limits)
+        limits.append(f"{value} IN ({_words(field.choices)})")
+    return f"({' AND '.join(limits)})"
 
 
-def _compared(field: FieldSpec, compare: Callable[[Column, Any], Column], limit: Decimal) -> Column:
+def _compared(field: FieldSpec, sign: str, limit: Decimal) -> Sql:
     """A value against a limit. Money has been rounded: where that made it the limit, its exact number decides."""
-    value = F.col(field.name)
+    value = f"`{field.name}`"
     if field.kind is not Kind.MONEY:
-        return compare(value, F.lit(limit))
-    exact = F.coalesce(compare(_exact(field), F.lit(limit)), F.lit(False))
-    return compare(value, F.lit(limit)) & ((value != F.lit(limit)) | exact)
+        return f"{value} {sign} {limit}"
+    return f"{value} {sign} {limit} AND ({value} != {limit} OR coalesce({_exact(field)} {sign} {limit}, false))"
 
 
-def _option(field: FieldSpec) -> Column:
+def _option(field: FieldSpec) -> Sql:
     """An optional field within its limits; its default where it is missing, null where it is wrong."""
-    value = F.when(_in_range(field), F.col(field.name))
-    return value if field.default is None else F.when(_is_missing(field), F.lit(field.default)).otherwise(value)
+    value = f"IF({_in_range(field)}, `{field.name}`, NULL)"
+    if field.default is None:
+        return value
+    default = f"'{field.default}'" if isinstance(field.default, str) else f"{field.default}"
+    return f"IF({_is_missing(field)}, {default}, {value})"
 
 
-def _reason(field: FieldSpec) -> Column:
+def _reason(field: FieldSpec) -> Sql:
     """Why a required field rejects its record; null where it doesn't. Looks closer only at what fails."""
-    why = (
-        F.when(_is_missing(field), F.lit(f"missing:{field.name}"))
-        .when(_is_of_other_type(field), F.lit(f"type:{field.name}"))
-        .otherwise(F.lit(f"range:{field.name}"))
+    return (
+        f"CASE WHEN {_in_range(field)} THEN NULL"
+        f" WHEN {_is_missing(field)} THEN 'missing:{field.name}'"
+        f" WHEN {_is_of_other_type(field)} THEN 'type:{field.name}'"
+        f" ELSE 'range:{field.name}' END"
     )
-    return F.when(~_in_range(field), why)
 
 
-def _is_wrong(field: FieldSpec) -> Column:
-    return ~_in_range(field) & ~_is_missing(field)
+def _is_wrong(field: FieldSpec) -> Sql:
+    return f"(NOT {_in_range(field)} AND NOT {_is_missing(field)})"

@@ -154,6 +154,22 @@ class Ledger:
         """Messages up to ``ends`` under the number after the last one counted."""
         return Batch(self.counters().get("batch", 0) + 1, ends)
 
+    def start_from(self, begins: dict[int, int]) -> None:
+        """Partitions of which nothing was counted yet begin there: what the topic held before was never ours."""
+        with self.transaction():
+            self._db.executemany("INSERT OR IGNORE INTO consumed VALUES (?, ?)", begins.items())
+
+    def skip(self, begins: dict[int, int]) -> None:
+        """Moves on to where some partitions begin now; what lay before and was not counted is ``lost``."""
+        with self.transaction():
+            for partition, begin in begins.items():
+                self._db.execute(
+                    "INSERT INTO counters SELECT 'lost', ? - next FROM consumed WHERE partition = ?"
+                    " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+                    (begin, partition),
+                )
+                self._db.execute("UPDATE consumed SET next = ? WHERE partition = ?", (begin, partition))
+
     def finish(self, batch: Batch, counts: dict[str, int], clock: int | None) -> None:
         """Within the batch's transaction: its messages are counted. ``clock``: its greatest event time."""
         self._db.executemany(

@@ -399,9 +399,13 @@ def _submitted_master() -> str | None:
 
 
 def cause(failure: str) -> str:
-    """The part of a query's failure that says what is wrong: of a Python traceback, its last line."""
+    """The part of a query's failure that says what is wrong: of a Python traceback, its last line that is not where
+    Java stood.
+    """
     text = failure.split("=== Streaming Query ===", maxsplit=1)[0].strip()
-    return text.splitlines()[-1] if "Traceback (most recent call last)" in text else text
+    if "Traceback (most recent call last)" not in text:
+        return text
+    return [line for line in text.splitlines() if not line.startswith(("\tat ", "\t... "))][-1]
 
 
 class _Stopper:

@@ -88,6 +88,8 @@ class Change:
     members: dict[str, pa.Table]
 
 
+_WAL_BYTES = 16 * 1024 * 1024
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS consumed (partition INTEGER PRIMARY KEY, next INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS pending (partition INTEGER PRIMARY KEY, end INTEGER NOT NULL);
@@ -107,6 +109,8 @@ class Ledger:
         self._sheets = {sheet.name: sheet for sheet in sheets}
         # FULL: a batch that was told to be counted stays so through a power cut, not only a kill.
         self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-65536;" + _SCHEMA)
+        # Of the WAL: it would stay as large as the largest transaction that ever was.
+        self._db.execute(f"PRAGMA journal_size_limit={_WAL_BYTES}").fetchone()
         for sheet in sheets:
             self._db.executescript(_sheet_schema(sheet))
 

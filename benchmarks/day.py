@@ -3,10 +3,10 @@
     python -m benchmarks.day --minutes 10 --records 600000
 
 The streams' own simulators live through 24 hours of event time, sent as much faster as the minutes ask for, to a
-broker, jobs and a dashboard of their own in a folder that is deleted afterwards, unless ``--home`` names one. What tidies by the clock is hastened
-with it: retention, compaction, vacuum. Every half minute is noted what lies on disk, by what it is, and how much memory
-each process has; in the end the last quarter is compared with the one before. Data may grow as records do; all else is
-to be level.
+broker, jobs and a dashboard of their own in a folder that is deleted afterwards, unless ``--home`` names one. What
+tidies by the clock is hastened with it: retention, compaction, vacuum. Every half minute is noted what lies on disk, by
+what it is, and how much memory each process has; in the end the last quarter is compared with the one before. Data may
+grow as records do; all else is to be level.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ A part that dies ends the whole: a demo that runs on without its jobs shows old 
 nothing.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -149,9 +150,10 @@ class Supervisor:
 
 def _bound(log: Path) -> None:
     """Starts a log anew that has grown long. As logrotate's ``copytruncate``: its writers keep it open."""
-    if log.stat().st_size > LOG_BYTES:
-        shutil.copyfile(log, log.with_suffix(".log.1"))
-        os.truncate(log, 0)
+    with contextlib.suppress(FileNotFoundError):  # somebody has tidied up
+        if log.stat().st_size > LOG_BYTES:
+            shutil.copyfile(log, log.with_suffix(".log.1"))
+            os.truncate(log, 0)
 
 
 def _tail(log: Path) -> str:

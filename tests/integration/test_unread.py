@@ -6,6 +6,7 @@ from contextlib import closing
 import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from deltalake import DeltaTable
 
 from headwater.contracts.sales import SALES
 from headwater.ledger import Ledger
@@ -39,6 +40,8 @@ def test_what_is_gone_is_never_passed_over_silently(suite: Suite) -> None:
     code, said = suite.run(*ARCHIVE)  # a new start: what was gone before is nobody's loss
     assert code == 0, said[-3000:]
     assert kept(suite) == [(0, 2), (0, 3), (0, 4)]
+    table = DeltaTable(str(suite.settings().delta("sales", "records")))
+    assert table.metadata().configuration["delta.logRetentionDuration"] == "interval 7200 seconds", "it was tidied"
 
     # Of partition 0 what was read is gone, and two records that were not; of the other nothing was ever sent before.
     send(suite, 0, 4)

@@ -25,6 +25,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import orjson
 import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -90,7 +91,7 @@ def main() -> None:
     options = parser.parse_args()
     os.environ["PATH"] = f"{BIN}{os.pathsep}{os.environ['PATH']}"
     with tempfile.TemporaryDirectory(prefix="headwater-day-", ignore_cleanup_errors=True) as temporary:
-        folder = options.home or temporary
+        folder = str(options.home or temporary)
         os.environ |= HASTENED | {"HEADWATER_HOME": folder, "SPARK_LOCAL_DIRS": f"{folder}/spark"}
         samples = run(load_settings(), options.minutes * 60, options.records)
     Console(width=140).print(report(samples))
@@ -100,6 +101,7 @@ def run(settings: Settings, seconds: float, records: int) -> list[Sample]:
     """Sends a day's records in so many seconds. Returns what was noted meanwhile."""
     display, streams = Display(Console()), list(STREAMS.values())
     samples: list[Sample] = []
+    noted = 0.0
     with Supervisor(display) as supervisor:
         broker, jobs, dashboard = broker_part(settings), jobs_part(settings, streams), dashboard_part(settings)
         supervisor.start(broker)
@@ -111,9 +113,12 @@ def run(settings: Settings, seconds: float, records: int) -> list[Sample]:
         sender.start()
         supervisor.await_ready(jobs, dashboard)
         while sender.is_alive():
-            if sender.seconds() >= (len(samples) + 1) * SAMPLE_S:
-                samples.append(sample(settings))
-                display.message(f"{sender.seconds():5.0f} s: {samples[-1]['records']:,.0f} of {records:,} records kept")
+            if sender.seconds() >= noted + SAMPLE_S:
+                noted, found = sender.seconds(), sample(settings)
+                if found["records"]:
+                    samples.append(found)
+                display.message(f"{noted:5.0f} s: {found['records']:,.0f} of {records:,} records kept")
+                (settings.home / "samples.json").write_bytes(orjson.dumps(samples))
             supervisor.pause()
     return samples
 
@@ -128,7 +133,7 @@ class Day(threading.Thread):
         self._streams = [
             due(name, begin, getattr(settings, name).rate * share, simulator(name, settings, begin)) for name in STREAMS
         ]
-        self._producer = Producer({**client_config(settings, bootstrap), "linger.ms": "50"})
+        self._producer = Producer({**client_config(settings, bootstrap), "linger.ms": "50", "log_level": "0"})
         self._begin, self._speed = begin, DAY_S / seconds
         self._since = time.monotonic()
 

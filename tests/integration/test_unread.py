@@ -1,6 +1,7 @@
 """Records that a real broker deleted, before they were read and after, and ``spark-submit jobs/sales.py``."""
 
 import shutil
+import sys
 from contextlib import closing
 
 import pytest
@@ -25,7 +26,8 @@ def send(suite: Suite, partition: int, count: int) -> None:
 def delete_before(suite: Suite, partition: int, offset: int) -> None:
     """What retention does, at once."""
     place = TopicPartition(SALES.raw_topic, partition, offset)
-    AdminClient({"bootstrap.servers": suite.bootstrap}).delete_records([place])[place].result(30)
+    admin = AdminClient({"bootstrap.servers": suite.bootstrap})
+    admin.delete_records([place])[place].result(30)
 
 
 def kept(suite: Suite) -> list[Position]:
@@ -56,7 +58,7 @@ def test_what_is_gone_is_never_passed_over_silently(suite: Suite) -> None:
     assert "--once --accept-loss" in said
     assert kept(suite) == [(0, 2), (0, 3), (0, 4)]
 
-    code, said = suite.run(*SUBMIT, "jobs/sales.py", "--accept-loss")
+    code, said = suite.run(sys.executable, "jobs/sales.py", "--accept-loss")
     assert code == 2
     assert "--accept-loss goes with --once" in said
 

@@ -58,8 +58,8 @@ FETCH_WAIT_MS = 10
 """A micro-batch's consumer asks for where a partition ends as soon as it has read, and by then has sent the next fetch
 ahead: the broker answers that one first, and after half a second if nothing new comes."""
 
-DATA_LOSS = "KAFKA_DATA_LOSS"
-"""How Spark begins an error about messages that Kafka no longer has."""
+DATA_LOSS = "not available in Kafka any more"
+"""What Spark says of messages that are gone, whether it notices when it plans a batch or when it reads it."""
 
 log = logging.getLogger(__name__)
 

@@ -96,6 +96,10 @@ class Archive:
     def close(self) -> None:
         self._tally.close()
 
+    def tables(self) -> list[Path]:
+        """The folders of all its tables."""
+        return [self._path(name) for name in ("records", "rejected", *(table.name for table in self._stream.tables))]
+
     def pulled(self, rows: DataFrame) -> DataFrame:
         """The stream's checked messages -> what :meth:`take` wants of them: ``position``, ``is_valid``, the columns of
         both tables as ``table/<column>``, one for both where both have it, and what a valid record brings to the tally.
@@ -140,6 +144,10 @@ class Archive:
             missing = read(self._stream, self._ledger.consumed(), pending.ends)
             self._take(self.pulled(checked(missing, self._stream)).toArrow(), pending)
         self.elapse()
+
+    def start_from(self, begins: dict[int, int]) -> None:
+        """Where the topic begins by now, of partitions that nothing was counted of."""
+        self._ledger.start_from(begins)
 
     def counters(self) -> dict[str, int]:
         """The ledger's, and how many rows the SQL database is ``owed``."""

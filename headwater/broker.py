@@ -168,6 +168,7 @@ def _start(settings: Settings) -> Running:
         "-XX:-UsePerfData",
         "-XX:+ExitOnOutOfMemoryError",
         f"-Dlog4j2.configurationFile={CONF / 'log4j2.properties'}",
+        f"-Dheadwater.log={_log_file(settings)}",
         "-cp",
         f"{jars}/*",
     ]
@@ -176,7 +177,7 @@ def _start(settings: Settings) -> Running:
     log = _log_file(settings)
     if log.exists():
         log.replace(log.with_suffix(".log.1"))
-    with log.open("wb") as output:
+    with log.open("ab") as output:
         process = subprocess.Popen(
             [*command, "kafka.Kafka", str(properties)],
             stdin=subprocess.DEVNULL,

@@ -38,6 +38,7 @@ from headwater.contracts.base import Stream
 from headwater.errors import HeadwaterError, run_main
 from headwater.folds import Fold
 from headwater.kafka import client_config, spark_options
+from headwater.keeping import Keeper
 from headwater.processed import ProcessedTopic
 from headwater.quality import checked
 from headwater.queries import Together
@@ -45,6 +46,7 @@ from headwater.settings import Settings, load_settings
 from headwater.status import Listener, Status
 from headwater.tally import NoStore, Tally
 from headwater.topics import ensure_topics, partition_count
+from headwater.unread import Offsets, Reader, require_read
 from headwater.views import View
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -56,6 +58,9 @@ the archive's, whose tasks take seconds each."""
 FETCH_WAIT_MS = 10
 """A micro-batch's consumer asks for where a partition ends as soon as it has read, and by then has sent the next fetch
 ahead: the broker answers that one first, and after half a second if nothing new comes."""
+
+DATA_LOSS = "not available in Kafka any more"
+"""What Spark says of messages that are gone, whether it notices when it plans a batch or when it reads it."""
 
 log = logging.getLogger(__name__)
 
@@ -91,17 +96,23 @@ def main(jobs: Sequence[StreamJob]) -> None:
 
 def run_jobs(jobs: Sequence[StreamJob]) -> int:
     """Runs the queries that the command line asks for; returns the exit code."""
-    arguments = _parser().parse_args()
+    parser = _parser()
+    arguments = parser.parse_args()
+    if arguments.accept_loss and not arguments.once:
+        parser.error("--accept-loss goes with --once: what is lost later is to be told again")
     settings = load_settings()
     bootstrap = find_broker(settings)
     ensure_topics(settings, bootstrap, [job.stream for job in jobs])
-    with Run(jobs, settings, bootstrap, once=arguments.once) as run:
+    with Run(jobs, settings, bootstrap, once=arguments.once, accept_loss=arguments.accept_loss) as run:
         return run.until_stopped(arguments.queries)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Run the queries of Headwater's streams.")
     parser.add_argument("--once", action="store_true", help="take what the topics hold now, then exit")
+    parser.add_argument(
+        "--accept-loss", action="store_true", help="with --once: go on without what Kafka deleted before it was read"
+    )
     parser.add_argument(
         "--queries", type=_query_names, default=QUERIES, metavar="LIST", help=f"some of {','.join(QUERIES)}"
     )
@@ -121,17 +132,21 @@ def _query_names(text: str) -> tuple[str, ...]:
 class Run:
     """One run of some streams' queries in one Spark driver."""
 
-    def __init__(self, jobs: Sequence[StreamJob], settings: Settings, bootstrap: str, *, once: bool) -> None:
+    def __init__(
+        self, jobs: Sequence[StreamJob], settings: Settings, bootstrap: str, *, once: bool, accept_loss: bool = False
+    ) -> None:
         self._jobs = sorted(jobs, key=lambda job: job.stream.name)
         self._settings = settings
         self._bootstrap = bootstrap
         self._once = once
+        self._accept_loss = accept_loss
         self._name = "+".join(job.stream.name for job in self._jobs)
         self._stop = threading.Event()
         self._queries: list[StreamingQuery] = []
         self._archives: dict[Stream, Archive] = {}
         self._at_archives = threading.Lock()
         self._elapsed = time.monotonic()
+        self._keeper: Keeper | None = None
         self._closing: list[Callable[[], None]] = []
 
     def __enter__(self) -> Run:
@@ -163,6 +178,7 @@ class Run:
             "aggregate": self._aggregate,
             "archive": self._archive,
         }
+        self._require_read(names)
         if "live" in names and not self._once:
             require_slots(self._spark, self._needed + (len(names) > 1))
         for name in names:
@@ -174,6 +190,8 @@ class Run:
                 self._await(lambda: not self._queries[-1].isActive)
         if not self._once:
             self._await(lambda: any(not query.isActive for query in self._queries))
+        elif self._keeper and not self._stop.is_set():
+            self._keeper.round()
         return 0
 
     def _await(self, condition: Callable[[], bool]) -> None:
@@ -183,14 +201,18 @@ class Run:
         self._raise_failure()
 
     def _elapse(self) -> None:
-        """Silence ends things too, and Spark calls nobody while nothing comes."""
-        pace = self._settings.jobs.archive_trigger_seconds
-        if self._once or time.monotonic() - self._elapsed < pace or not self._at_archives.acquire(blocking=False):
+        """What is done between two batches: silence ends things too, and Spark calls nobody while nothing comes; and
+        the tables are kept level, one at a time, so that a batch never waits for long.
+        """
+        if self._once or not self._at_archives.acquire(blocking=False):
             return
         try:
-            for archive in self._archives.values():
-                archive.elapse()
-            self._elapsed = time.monotonic()
+            if time.monotonic() - self._elapsed >= self._settings.jobs.archive_trigger_seconds:
+                for archive in self._archives.values():
+                    archive.elapse()
+                self._elapsed = time.monotonic()
+            elif self._keeper and self._keeper.is_due():
+                self._keeper.turn()
         finally:
             self._at_archives.release()
 
@@ -198,7 +220,26 @@ class Run:
         for query in self._queries:
             failure = None if query.isActive else query.exception()
             if failure and not self._stop.is_set():
+                if DATA_LOSS in str(failure):
+                    self._require_read([query.name])
                 raise JobError(f"the {query.name} query of {self._name} failed: {cause(str(failure))}")
+
+    def _require_read(self, queries: Sequence[str]) -> dict[str, Offsets]:
+        """Nothing that some queries are to read next is gone from Kafka, unless that is accepted. Returns where the
+        topics begin.
+        """
+        ledgers = {"aggregate": self._settings.fresh_ledger, "archive": self._settings.ledger}
+        readers = [
+            Reader(
+                query,
+                job.stream.raw_topic,
+                self._settings.checkpoint(self._name, query),
+                ledgers[query](job.stream.name) if query in ledgers else None,
+            )
+            for query in queries
+            for job in self._jobs
+        ]
+        return require_read(client_config(self._settings, self._bootstrap), readers, accept_loss=self._accept_loss)
 
     # -- the three queries
 
@@ -229,6 +270,9 @@ class Run:
             )
             for job in self._jobs
         }
+        begins = self._require_read(["aggregate"])
+        for stream, tally in tallies.items():
+            tally.ledger.start_from(begins[stream.raw_topic])
         aggregate = Aggregate(tallies, together)
         self._closing.append(aggregate.close)
         pace = self._settings.jobs.aggregate_trigger_seconds
@@ -242,6 +286,11 @@ class Run:
         for job in self._jobs:
             self._archives[job.stream] = self._archive_of(job)
             self._closing.append(self._archives[job.stream].close)
+        begins = self._require_read(["archive"])  # again: a ledger may have been built anew
+        for stream, archive in self._archives.items():
+            archive.start_from(begins[stream.raw_topic])
+        tables = [table for archive in self._archives.values() for table in archive.tables()]
+        self._keeper = Keeper(tables, self._settings.keeping)
         together = Together({stream: a.pulled(self._batches[stream]) for stream, a in self._archives.items()})
         return self._start(
             "archive",
@@ -292,6 +341,7 @@ class Run:
                 .options(**spark_options(self._settings, self._bootstrap))
                 .option("subscribe", job.stream.raw_topic)
                 .option("startingOffsets", "earliest")
+                .option("failOnDataLoss", str(not self._accept_loss).lower())
                 .options(**options)
             )
             found[job.stream] = checked(source.load(), job.stream)
@@ -350,9 +400,13 @@ def _submitted_master() -> str | None:
 
 
 def cause(failure: str) -> str:
-    """The part of a query's failure that says what is wrong: of a Python traceback, its last line."""
+    """The part of a query's failure that says what is wrong: of a Python traceback, its last line that is not where
+    Java stood.
+    """
     text = failure.split("=== Streaming Query ===", maxsplit=1)[0].strip()
-    return text.splitlines()[-1] if "Traceback (most recent call last)" in text else text
+    if "Traceback (most recent call last)" not in text:
+        return text
+    return [line for line in text.splitlines() if not line.startswith(("\tat ", "\t... "))][-1]
 
 
 class _Stopper:

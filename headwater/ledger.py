@@ -88,6 +88,8 @@ class Change:
     members: dict[str, pa.Table]
 
 
+_WAL_BYTES = 16 * 1024 * 1024
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS consumed (partition INTEGER PRIMARY KEY, next INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS pending (partition INTEGER PRIMARY KEY, end INTEGER NOT NULL);
@@ -107,6 +109,8 @@ class Ledger:
         self._sheets = {sheet.name: sheet for sheet in sheets}
         # FULL: a batch that was told to be counted stays so through a power cut, not only a kill.
         self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-65536;" + _SCHEMA)
+        # Of the WAL: it would stay as large as the largest transaction that ever was.
+        self._db.execute(f"PRAGMA journal_size_limit={_WAL_BYTES}").fetchone()
         for sheet in sheets:
             self._db.executescript(_sheet_schema(sheet))
 
@@ -153,6 +157,22 @@ class Ledger:
     def next_batch(self, ends: dict[int, int]) -> Batch:
         """Messages up to ``ends`` under the number after the last one counted."""
         return Batch(self.counters().get("batch", 0) + 1, ends)
+
+    def start_from(self, begins: dict[int, int]) -> None:
+        """Partitions of which nothing was counted yet begin there: what the topic held before was never ours."""
+        with self.transaction():
+            self._db.executemany("INSERT OR IGNORE INTO consumed VALUES (?, ?)", begins.items())
+
+    def skip(self, begins: dict[int, int]) -> None:
+        """Moves on to where some partitions begin now; what lay before and was not counted is ``lost``."""
+        with self.transaction():
+            for partition, begin in begins.items():
+                self._db.execute(
+                    "INSERT INTO counters SELECT 'lost', ? - next FROM consumed WHERE partition = ?"
+                    " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+                    (begin, partition),
+                )
+                self._db.execute("UPDATE consumed SET next = ? WHERE partition = ?", (begin, partition))
 
     def finish(self, batch: Batch, counts: dict[str, int], clock: int | None) -> None:
         """Within the batch's transaction: its messages are counted. ``clock``: its greatest event time."""

@@ -67,7 +67,9 @@ class KafkaSettings(Section):
     port: Port = 9092
     heap: str = Field(default="512m", pattern=r"^\d+[mg]$")
     partitions: dict[str, Annotated[int, Field(ge=1)]] = {"default": 2, "TruckLocations": 4}
-    retention_hours: int = Field(default=168, ge=1)
+    retention_hours: float = Field(default=168, gt=0)
+    retention_gb: float = Field(default=16, gt=0)
+    derived_gb: float = Field(default=1, gt=0)
     max_message_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
     client: dict[str, str] = Field(default={}, repr=False)
 
@@ -128,6 +130,13 @@ class JobSettings(Section):
     watermark_seconds: int = Field(default=600, ge=0)
     processed_window_hours: int = Field(default=48, ge=1)
     max_offsets_per_trigger: int = Field(default=200_000, ge=1)
+
+
+class KeepingSettings(Section):
+    """How often the Delta tables are tidied, and how long their past can be read."""
+
+    every_minutes: float = Field(default=10, ge=0)
+    versions_hours: float = Field(default=2, gt=0)
 
 
 class SalesSettings(Section):
@@ -200,6 +209,7 @@ class Settings(Section):
     opensky: OpenSkySettings = OpenSkySettings()
     spark: SparkSettings = SparkSettings()
     jobs: JobSettings = JobSettings()
+    keeping: KeepingSettings = KeepingSettings()
     sales: SalesSettings = SalesSettings()
     events: EventsSettings = EventsSettings()
     trucks: TruckSettings = TruckSettings()

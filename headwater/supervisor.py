@@ -4,6 +4,9 @@ A part that dies ends the whole: a demo that runs on without its jobs shows old 
 nothing.
 """
 
+import contextlib
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +25,8 @@ from headwater.settings import REPOSITORY
 
 POLL_SECONDS = 0.1
 LOG_TAIL_LINES = 20
+LOG_BYTES = 16 * 1024 * 1024
+# Of a part's log; what is older goes to `.log.1`, and what was there before it is forgotten.
 # Beyond a part's own limit the guard needs a moment to kill and to end itself.
 GUARD_SECONDS = 10.0
 
@@ -105,7 +110,7 @@ class Supervisor:
         part.log.parent.mkdir(parents=True, exist_ok=True)
         if part.log.exists():
             part.log.replace(part.log.with_suffix(".log.1"))
-        with part.log.open("wb") as log:
+        with part.log.open("ab") as log:  # appending: a part goes on at the end, wherever that is
             guard = subprocess.Popen(
                 [sys.executable, "-m", "headwater.guard", str(part.stop_seconds), *part.command],
                 stdin=subprocess.PIPE,
@@ -124,6 +129,7 @@ class Supervisor:
             if (code := guard.poll()) is not None:
                 self._display.died(part.name)
                 raise PartError(f"{part.name} died with exit code {code}.\n{_tail(part.log)}")
+            _bound(part.log)
 
     def _stop_all(self) -> None:
         """What others need was started first, so the groups end in reverse, each in its own order."""
@@ -140,6 +146,14 @@ class Supervisor:
             if guard.stdin is not None:
                 guard.stdin.close()
         self._groups.clear()
+
+
+def _bound(log: Path) -> None:
+    """Starts a log anew that has grown long. As logrotate's ``copytruncate``: its writers keep it open."""
+    with contextlib.suppress(FileNotFoundError):  # somebody has tidied up
+        if log.stat().st_size > LOG_BYTES:
+            shutil.copyfile(log, log.with_suffix(".log.1"))
+            os.truncate(log, 0)
 
 
 def _tail(log: Path) -> str:

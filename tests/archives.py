@@ -15,7 +15,7 @@ from deltalake import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 
 from headwater import archive as archive_module
-from headwater import dayfiles, delta
+from headwater import dayfiles, delta, keeping
 from headwater.acknowledgements import Remark
 from headwater.archive import Archive
 from headwater.contracts.base import Stream, Table
@@ -180,6 +180,7 @@ class Killer:
             Ledger: ("begin", "judge", "finish", "close_windows", "published", "retire"),
             FoldBook: ("take", "elapse", "showing", "published"),
             delta: ("append", "correct"),
+            keeping: ("declare", "compact", "vacuum"),
             archive_module: ("write_csv",),
             dayfiles: ("write_rows",),
             Processed: ("flush",),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import psutil
 import pytest
@@ -192,7 +193,7 @@ def test_missing_java_is_explained(own: Settings, monkeypatch: pytest.MonkeyPatc
         ensure_broker(own)
 
 
-def test_topics_are_created_as_configured_and_left_alone(broker: str, broker_settings: Settings) -> None:
+def test_topics_are_created_as_configured_and_follow_the_settings(broker: str, broker_settings: Settings) -> None:
     sales = STREAMS["sales"]
     created = ensure_topics(broker_settings, broker, [sales])
     assert set(created) <= {
@@ -209,9 +210,20 @@ def test_topics_are_created_as_configured_and_left_alone(broker: str, broker_set
     assert config_of(admin, sales.raw_topic)["message.timestamp.type"] == "LogAppendTime"
     assert config_of(admin, sales.processed_topic)["cleanup.policy"] == "compact"
 
-    more = broker_settings.kafka.model_copy(update={"partitions": {"default": 5}})
-    assert ensure_topics(broker_settings.model_copy(update={"kafka": more}), broker, [sales]) == []
-    assert len(admin.list_topics(timeout=10).topics[sales.raw_topic].partitions) == 2
+    def again(**changed: Any) -> dict[str, str]:
+        kafka = broker_settings.kafka.model_copy(update=changed)
+        assert ensure_topics(broker_settings.model_copy(update={"kafka": kafka}), broker, [sales]) == []
+        return config_of(admin, sales.raw_topic)
+
+    try:
+        assert again(bootstrap_servers=broker, retention_hours=2)["retention.ms"] == str(168 * 3_600_000), "theirs"
+        changed = again(partitions={"default": 5}, retention_hours=2, retention_gb=10)
+        assert len(admin.list_topics(timeout=10).topics[sales.raw_topic].partitions) == 2
+        assert (changed["retention.ms"], changed["segment.ms"]) == (str(2 * 3_600_000), str(15 * 60_000))
+        assert changed["retention.bytes"] == str(2 * 2**30), "of each of five, as many as the settings say"
+    finally:
+        back = again()
+    assert (back["retention.bytes"], back["segment.bytes"]) == (str(8 * 2**30), str(128 * 2**20))
 
 
 def config_of(admin: AdminClient, topic: str) -> dict[str, str]:

@@ -200,3 +200,27 @@ def test_a_part_killed_from_outside_ends_the_whole(supervised, mark: str, tmp_pa
     assert supervised.returncode == 1
     assert "error: one died with exit code 137" in said
     assert left(mark) == []
+
+
+def test_a_log_that_grows_long_starts_anew(
+    tmp_path: Path, mark: str, display: Display, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headwater.supervisor.LOG_BYTES", 20_000)
+    talker = part(
+        tmp_path, mark, "talker",
+        """
+        READY.touch()
+        for number in range(10**9):
+            print(f"line {number:09}", flush=True)
+            time.sleep(0.0002)
+        """,
+    )  # fmt: skip
+    log, before = talker.log, talker.log.with_suffix(".log.1")
+    deadline = time.monotonic() + 60
+    with Supervisor(display) as supervisor:
+        start(supervisor, talker)
+        while not (before.exists() and before.read_text()[:14] > "line 000003000"):
+            supervisor.pause()
+            assert time.monotonic() < deadline
+    assert log.read_bytes()[:5] == b"line ", "no hole where the older lines were"
+    assert log.stat().st_size + before.stat().st_size < 20_000 * 10

@@ -107,12 +107,12 @@ class Archive:
         is_valid = F.col("is_valid")
         columns = {"is_valid": is_valid, "position": position()}
         values = rejected_columns(self._stream)
-        values["raw"] = F.when(~is_valid, values["raw"])
+        values["raw"] = f"IF(is_valid, NULL, {values['raw']})"
         for table, stamp in STAMP.items():
             for field in delta.fields_of_table(self._stream, table):
                 if field.name != stamp:
-                    value = values.get(field.name, F.col(field.name))
-                    columns[_of_table(field.name)] = value.cast(SQL_TYPES[field.kind])
+                    value = values.get(field.name, f"`{field.name}`")
+                    columns[_of_table(field.name)] = F.expr(f"CAST({value} AS {SQL_TYPES[field.kind]})")
         own = brought_columns(self._tally.views, self._tally.fold)
         columns |= {n: F.when(is_valid, c) for n, c in own.items() if n not in columns}
         return rows.select(*[column.alias(name) for name, column in columns.items()])

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from headwater.contracts.base import MONEY_DECIMALS, MONEY_DIGITS, FieldSpec, Kind, Stream
@@ -56,13 +56,13 @@ def valid(rows: DataFrame) -> DataFrame:
     return rows.where("is_valid").drop("is_valid", "reasons", "raw")
 
 
-def rejected_columns(stream: Stream) -> dict[str, Column]:
+def rejected_columns(stream: Stream) -> dict[str, Sql]:
     """The columns of :class:`headwater.contracts.base.Rejected` but ``rejected_at`` by name, from a checked row."""
     return {
-        "stream": F.lit(stream.name),
-        "reasons": F.col("reasons"),
-        "raw": F.expr(_RAW_TEXT),
-        **{name: F.col(name) for name in POSITION},
+        "stream": f"'{stream.name}'",
+        "reasons": "reasons",
+        "raw": _RAW_TEXT,
+        **{name: name for name in POSITION},
     }
 
 

@@ -9,16 +9,20 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
+from pyspark.sql import DataFrame
 
-from headwater.contracts.base import Kind, Stream
+from headwater.contracts.base import FieldSpec, Kind, Stream
 from headwater.counting import brought
 from headwater.folds import Fold
-from headwater.quality import POSITION, rejected_columns, valid
+from headwater.quality import POSITION, Sql, rejected_columns, valid
 from headwater.views import View
 
-_JSON = {"timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX", "ignoreNullFields": "true"}
+_JSON = """map('timestampFormat', "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX", 'ignoreNullFields', 'true')"""
+
+_NOW = "timestamp_millis(CAST(reflect('java.lang.System', 'currentTimeMillis') AS BIGINT))"
+"""The time at which a row is written. ``current_timestamp()`` stands still in real-time mode, and as a constant of each
+batch it has Spark compile the whole projection anew for each.
+"""
 
 
 def live(rows: Mapping[Stream, DataFrame]) -> DataFrame:
@@ -32,33 +36,19 @@ def live(rows: Mapping[Stream, DataFrame]) -> DataFrame:
 
 def _live_of(stream: Stream, rows: DataFrame) -> DataFrame:
     """One pass over the rows: each goes to one of two topics."""
-    is_valid = F.col("is_valid")
-    good = F.to_json(F.struct(*_spelled(stream), "flags", F.parse_json("extra").alias("extra"), *POSITION), _JSON)
-    rejects = {**rejected_columns(stream), "rejected_at": now()}
-    bad = F.to_json(F.struct(*[column.alias(name) for name, column in rejects.items()]), _JSON)
-    return rows.select(
-        F.when(is_valid, stream.live_topic).otherwise(stream.rejected_topic).alias("topic"),
-        F.when(is_valid, F.col(stream.key)).otherwise(F.concat_ws("-", "topic", "partition", "offset")).alias("key"),
-        F.when(is_valid, good).otherwise(bad).alias("value"),
+    good = [*map(_spelled, stream.fields), "flags", "parse_json(extra) AS extra", *POSITION]
+    bad = [f"{value} AS {name}" for name, value in {**rejected_columns(stream), "rejected_at": _NOW}.items()]
+    return rows.selectExpr(
+        f"IF(is_valid, '{stream.live_topic}', '{stream.rejected_topic}') AS topic",
+        f"IF(is_valid, `{stream.key}`, concat_ws('-', topic, partition, offset)) AS key",
+        f"IF(is_valid, to_json(struct({', '.join(good)}), {_JSON}), to_json(struct({', '.join(bad)}), {_JSON})) AS value",
     )
 
 
-def now() -> Column:
-    """The time at which a row is written.
-
-    ``current_timestamp()`` stands still in real-time mode, and as a constant of each batch it has Spark
-    compile the whole projection anew for each.
-    """
-    millis = F.reflect(F.lit("java.lang.System"), F.lit("currentTimeMillis"))
-    return F.timestamp_millis(millis.cast("BIGINT"))
-
-
-def _spelled(stream: Stream) -> list[Column]:
-    """The record's fields as JSON spells them: money as text."""
-    return [
-        F.col(field.name).cast("string").alias(field.name) if field.kind is Kind.MONEY else F.col(field.name)
-        for field in stream.fields
-    ]
+def _spelled(field: FieldSpec) -> Sql:
+    """A field as JSON spells it: money as text."""
+    value = f"CAST(`{field.name}` AS STRING)" if field.kind is Kind.MONEY else f"`{field.name}`"
+    return f"{value} AS `{field.name}`"
 
 
 def aggregate(
@@ -83,9 +73,11 @@ class Together:
         types = {slot: kind for slots in self._slots.values() for slot, kind in slots.values()}
         parts = []
         for stream, own in rows.items():
-            filled = {slot: F.col(f"`{name}`") for name, (slot, _) in self._slots[stream].items()}
-            columns = [filled.get(slot, F.lit(None).cast(kind)).alias(slot) for slot, kind in sorted(types.items())]
-            parts.append(own.select(F.lit(stream.name).alias("stream"), *columns))
+            filled = {slot: f"`{name}`" for name, (slot, _) in self._slots[stream].items()}
+            columns = [
+                f"{filled.get(slot, f'CAST(NULL AS {kind})')} AS `{slot}`" for slot, kind in sorted(types.items())
+            ]
+            parts.append(own.selectExpr(f"'{stream.name}' AS stream", *columns))
         self.frame = reduce(DataFrame.union, parts)
 
     def rows_of(self, stream: Stream, rows: pa.Table) -> pa.Table:

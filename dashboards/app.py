@@ -19,9 +19,10 @@ from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dashboards import api, docs_page, push
+from dashboards import api, docs_page, metrics, push
 from dashboards.feed import Feed
 from dashboards.fleet import FleetTracker
+from dashboards.health import Limits
 from dashboards.hub import Hub
 from dashboards.mailmap import route as mailmap
 from dashboards.maps import files as map_files
@@ -115,6 +116,7 @@ def build(settings: Settings, hub: Hub, raw: RawReader, feed: Feed | None = None
     server.include_router(map_files.routes())
     server.include_router(api.routes(STREAMS, settings, hub, raw))
     server.include_router(mailmap.routes(settings, hub))
+    told = metrics.add_route(server, hub, Limits.of(settings))
     docs_page.add_docs(server)
     app = Dash(
         __name__,
@@ -144,6 +146,7 @@ def build(settings: Settings, hub: Hub, raw: RawReader, feed: Feed | None = None
     push.register(app, hub, push.Sessions(), pages, always=(BEAT,))
     tiles = settings.dashboard.tiles
     server.add_middleware(SecurityHeaders, hashes=lambda: _script_hashes(app), tiles=_origin(tiles) if tiles else "")
+    server.add_middleware(metrics.Sockets, opened=told.opened)
     return server
 
 
@@ -200,7 +203,7 @@ def main(arguments: list[str] | None = None) -> int:
     listener = listen(host, port)
     hub = Hub()
     find, config = partial(find_broker, settings), partial(client_config, settings)
-    feed = Feed(STREAMS, hub, find, config, options.stale_after, trackers(settings))
+    feed = Feed(STREAMS, hub, find, config, options.stale_after, trackers(settings), Limits.of(settings))
     server = uvicorn.Server(
         uvicorn.Config(
             build(settings, hub, RawReader(find, config), feed),

@@ -11,7 +11,6 @@ queries are the same three:
 from __future__ import annotations
 
 import argparse
-import logging
 import signal
 import threading
 import time
@@ -56,7 +55,8 @@ FETCH_WAIT_MS = 10
 """A micro-batch's consumer asks for where a partition ends as soon as it has read, and by then has sent the next fetch
 ahead: the broker answers that one first, and after half a second if nothing new comes."""
 
-log = logging.getLogger(__name__)
+BEAT_SECONDS = 5.0
+"""A query that runs says so this often."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,12 @@ class Run:
         _tell_python(self._stop)
         client = client_config(self._settings, self._bootstrap)
         self._status = Status(client)
-        self._spark.streams.addListener(Listener(self._status, [job.stream.name for job in self._jobs]))
+        pace = self._settings.jobs
+        triggers = {"aggregate": pace.aggregate_trigger_seconds, "archive": pace.archive_trigger_seconds}
+        names = [job.stream.name for job in self._jobs]
+        self._listener = Listener(self._status, names, {} if self._once else triggers, finite=self._once)
+        self._spark.streams.addListener(self._listener)
+        self._beaten = time.monotonic()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -179,7 +184,13 @@ class Run:
         """Python hears signals between two waits only, so the waits are short."""
         while not condition() and not self._stop.wait(0.2):
             self._elapse()
+            self._beat()
         self._raise_failure()
+
+    def _beat(self) -> None:
+        if time.monotonic() - self._beaten >= BEAT_SECONDS:
+            self._beaten = time.monotonic()
+            self._listener.beat([query.name for query in self._queries if query.isActive])
 
     def _elapse(self) -> None:
         """Silence ends things too, and Spark calls nobody while nothing comes."""
@@ -187,8 +198,9 @@ class Run:
         if self._once or time.monotonic() - self._elapsed < pace or not self._at_archives.acquire(blocking=False):
             return
         try:
-            for archive in self._archives.values():
+            for stream, archive in self._archives.items():
                 archive.elapse()
+                self._tell(stream, archive)
             self._elapsed = time.monotonic()
         finally:
             self._at_archives.release()
@@ -231,9 +243,15 @@ class Run:
         aggregate = Aggregate(tallies)
         self._closing.append(aggregate.close)
         pace = self._settings.jobs.aggregate_trigger_seconds
+
+        def take(rows: pa.Table) -> None:
+            aggregate.take(rows)
+            for stream, tally in tallies.items():
+                self._status.ledger(stream.name, "fresh", tally.ledger)
+
         return self._start(
             "aggregate",
-            rows.writeStream.foreachBatch(lambda batch, _: aggregate.take(batch.toArrow())),
+            rows.writeStream.foreachBatch(lambda batch, _: take(batch.toArrow())),
             processingTime=f"{pace} seconds",
         )
 
@@ -271,8 +289,12 @@ class Run:
         with self._at_archives:
             for stream, archive in self._archives.items():
                 archive.take(queries.rows_of(stream, rows))
-                self._status.stream(stream.name, archive.counters())
+                self._tell(stream, archive)
             self._elapsed = time.monotonic()
+
+    def _tell(self, stream: Stream, archive: Archive) -> None:
+        self._status.stream(stream.name, archive.counters())
+        self._status.ledger(stream.name, "archive", archive.ledger)
 
     # -- sources and sinks
 

@@ -34,6 +34,7 @@ from dashboards.sky import SkyTracker
 from dashboards.state import Tracker
 from dashboards.untyped import clientside, finish_setup
 from dashboards.visits import VisitTracker
+from headwater import logs
 from headwater.broker import find_broker
 from headwater.contracts import STREAMS, flights
 from headwater.contracts.aircraft import AIRCRAFT
@@ -199,6 +200,7 @@ def main(arguments: list[str] | None = None) -> int:
     )  # fmt: skip
     options = parser.parse_args(arguments)
     settings = load_settings()
+    logs.set_up(settings, "dashboard")
     host, port = settings.dashboard.host, settings.dashboard.port
     listener = listen(host, port)
     hub = Hub()
@@ -207,7 +209,7 @@ def main(arguments: list[str] | None = None) -> int:
     server = uvicorn.Server(
         uvicorn.Config(
             build(settings, hub, RawReader(find, config), feed),
-            log_level="warning",
+            log_config=None,
             access_log=False,
             ws_per_message_deflate=False,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,

@@ -28,7 +28,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.streaming.readwriter import DataStreamWriter
 
-from headwater import queries
+from headwater import logs, queries
 from headwater.acknowledgements import Acknowledgements
 from headwater.aggregate import Aggregate
 from headwater.archive import Archive
@@ -92,6 +92,7 @@ def run_jobs(jobs: Sequence[StreamJob]) -> int:
     """Runs the queries that the command line asks for; returns the exit code."""
     arguments = _parser().parse_args()
     settings = load_settings()
+    logs.set_up(settings, "jobs")
     bootstrap = find_broker(settings)
     ensure_topics(settings, bootstrap, [job.stream for job in jobs])
     with Run(jobs, settings, bootstrap, once=arguments.once) as run:

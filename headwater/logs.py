@@ -1,8 +1,8 @@
 """One form for the log lines of all parts, and no secret in any of them.
 
-On a terminal a line is for a person: time, level, event, ``key=value``. Elsewhere it is a JSON object: ``time`` (ISO 8601,
-UTC), ``level``, ``part``, ``logger``, ``event``, and what the event is about (``stream``, ``query``, ``batch``, ...). What
-libraries log goes the same way. The errors a user can put right stay one plain message (``headwater.errors``).
+On a terminal a line is for a person: time, level, event, ``key=value``. Elsewhere it is a JSON object: ``time`` (ISO
+8601, UTC), ``level``, ``part``, ``logger``, ``event``, and what the event is about (``stream``, ``query``, ``batch``).
+What libraries log goes the same way. Errors that a user can put right stay one plain message (``headwater.errors``).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SHORTEST_SECRET = 3
 
 
 def set_up(settings: Settings, part: str, out: TextIO | None = None) -> None:
-    """Once, at the start of a program. ``part``: ``jobs``, ``dashboard``, ``producer sales``; ``out``: standard error."""
+    """Once, at the start of a program. ``part``: such as ``jobs``, ``producer sales``; ``out``: standard error."""
     out = out or sys.stderr
     as_json = settings.log.format == "json" or (settings.log.format == "auto" and not out.isatty())
     shared: list[Processor] = [

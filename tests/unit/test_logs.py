@@ -20,7 +20,8 @@ log.info("query_started", query="live", streams=["sales"], batch=7)
 log.debug("too fine")
 logging.getLogger("py4j").info("noise of a library")
 logging.getLogger("uvicorn.error").warning("a library, of %s", settings.sql.url)
-log.error("login", config=settings.kafka.client, url=settings.sql_url, nested={"also": [settings.opensky.client_secret]})
+nested = {"also": [settings.opensky.client_secret]}
+log.error("login", config=settings.kafka.client, url=settings.sql_url, nested=nested)
 try:
     password = settings.kafka.client["sasl.password"]
     raise ValueError(f"refused: {password}")

@@ -117,7 +117,7 @@ def build(settings: Settings, hub: Hub, raw: RawReader, feed: Feed | None = None
     server.include_router(map_files.routes())
     server.include_router(api.routes(STREAMS, settings, hub, raw))
     server.include_router(mailmap.routes(settings, hub))
-    told = metrics.add_route(server, hub, Limits.of(settings))
+    told = metrics.add_route(server, hub)
     docs_page.add_docs(server)
     app = Dash(
         __name__,

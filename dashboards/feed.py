@@ -70,8 +70,8 @@ class Feed:
         self._hub = hub
         self._find = find
         self._config = config
-        self._state = FeedState(streams, stale_after, trackers or {})
         self._limits = limits or Limits.of(Settings())
+        self._state = FeedState(streams, stale_after, trackers or {}, self._limits.health.query_silence_seconds)
         self._alarms = Alarms(self._limits.health.end_share, self._limits.health.end_seconds)
         self._standing: set[tuple[str, str]] = set()
         self._memory = {streams[name].live_topic: t.memory_seconds for name, t in (trackers or {}).items()}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from dashboards.alarms import Alarm, Finding, Level, raised
-from dashboards.state import RUNNING, SHARE_SECONDS, Health, QueryStatus, Snapshot, StreamView
+from dashboards.state import SHARE_SECONDS, Health, QueryStatus, Snapshot, StreamView
 from dashboards.text import duration, share, whole
 from headwater.contracts import STREAMS
 from headwater.settings import HealthSettings, JobSettings, Settings
@@ -45,10 +45,6 @@ class Limits:
     @classmethod
     def of(cls, settings: Settings) -> Limits:
         return cls(settings.health, _lag_seconds(settings.health, settings.jobs))
-
-    def silent(self, query: QueryStatus, now: float) -> bool:
-        """It says it runs, and has not said so for too long: killed, most likely."""
-        return query.state == RUNNING and now - query.at > self.health.query_silence_seconds
 
 
 def _lag_seconds(health: HealthSettings, jobs: JobSettings) -> Mapping[str, float]:
@@ -86,22 +82,23 @@ def findings(snapshot: Snapshot, limits: Limits) -> Iterator[Finding]:
     """All that is wrong or is measured against a limit. Without Kafka nothing can be known, and nothing is said."""
     if snapshot.link.health is not Health.LIVE:
         return
-    expected = expected_queries(snapshot, limits)
+    expected = expected_queries(snapshot)
     read = {stream for query in expected for stream in query.streams}
     for query in expected:
         yield from _of_query(query, snapshot.at, limits)
+    yield from _of_silent_jobs(expected, snapshot.at)
     for stream in snapshot.streams.values():
         yield from _of_stream(stream, read, expected, limits)
     yield from _of_feed(snapshot, limits)
 
 
-def expected_queries(snapshot: Snapshot, limits: Limits) -> list[QueryStatus]:
+def expected_queries(snapshot: Snapshot) -> list[QueryStatus]:
     """The queries that run, and those that died, for the streams that no other of their kind reads in their place.
 
     One that was stopped, or finished with ``--once``, was meant to end.
     """
-    running = [q for q in snapshot.queries if q.state == RUNNING and not limits.silent(q, snapshot.at)]
-    died = [q for q in snapshot.queries if q.state == "failed" or limits.silent(q, snapshot.at)]
+    running = [q for q in snapshot.queries if q.runs]
+    died = [q for q in snapshot.queries if q.state == "failed" or q.silent]
     left = []
     for query in died:
         taken = {s for other in running if other.query == query.query for s in other.streams}
@@ -117,26 +114,22 @@ def _of_query(query: QueryStatus, now: float, limits: Limits) -> Iterator[Findin
     if query.state == "failed":
         text = f"{name}{of} failed: {query.message or 'no message'}. Start its job again: {again}"
         yield Finding("failed", subject, query.streams, text)
-    elif limits.silent(query, now):
-        text = (
-            f"{name}{of} has not reported for {duration(now - query.at)}: its job has died, or can't reach Kafka. "
-            f"Start it again: {again}"
-        )
-        yield Finding("silent", subject, query.streams, text)
-    elif (worst := query.worst()) and (limit := limits.lag_seconds.get(query.query)):
+    elif query.runs and (worst := query.worst()) and (limit := limits.lag_seconds.get(query.query)):
         since = None if query.progress_at is None else now - query.progress_at
         waits = f"{whole(worst.records)} records{of} wait for it, the oldest for {duration(worst.seconds)}"
+        if worst.seconds <= limit:
+            text = f"{name} was behind and is catching up: {waits}"
         # A real-time query's batch lasts until its next checkpoint whatever it does, so its age tells nothing.
-        if query.query != "live" and (since is None or since > limit):
+        elif query.query != "live" and (since is None or since > limit):
             ended = "no batch of it has ended yet" if since is None else f"its last batch ended {duration(since)} ago"
             text = f"{name} starves: {ended}, and {waits}. Its job's log says what it is at; if nothing: {again}"
         else:
             text = (
                 f"{name} is behind: {waits}. More comes than it takes: give it time, less to do "
-                f"(STREAMS=...) or more cores"
+                "(STREAMS=...) or more cores"
             )
         yield Finding("lag", subject, query.streams, text, value=worst.seconds, limit=limit)
-    if query.state == RUNNING:
+    if query.runs:
         yield _clock(
             f"job:{subject}", abs(query.clock_ahead), limits, query.streams,
             f"the clock of the job of {_listed(query.streams)} is {duration(abs(query.clock_ahead))} "
@@ -145,17 +138,36 @@ def _of_query(query: QueryStatus, now: float, limits: Limits) -> Iterator[Findin
         )  # fmt: skip
 
 
-def _of_stream(stream: StreamView, read: set[str], expected: list[QueryStatus], limits: Limits) -> Iterator[Finding]:
+def _of_silent_jobs(expected: Iterable[QueryStatus], now: float) -> Iterator[Finding]:
+    """A driver dies whole: its queries are one alarm."""
+    jobs: dict[tuple[str, ...], list[QueryStatus]] = {}
+    for query in expected:
+        if query.silent:
+            jobs.setdefault(query.streams, []).append(query)
+    for streams, queries in jobs.items():
+        last = max(query.at for query in queries)
+        text = (
+            f"the job of {_listed(streams)} has not reported for {duration(now - last)} (its queries "
+            f"{', '.join(query.query for query in queries)}): it has died, or can't reach Kafka. Start it again: "
+            f"{start_of(streams)}"
+        )
+        yield Finding("silent", f"job:{'+'.join(streams)}", streams, text)
+
+
+def _of_data(stream: StreamView, read: set[str], expected: list[QueryStatus], limits: Limits) -> Iterator[Finding]:
+    """Whether it moves, and if not, whose fault that is."""
     name, only = stream.name, (stream.name,)
     is_read, had_data = name in read, stream.age is not None
     raw_topic = STREAMS[name].raw_topic if name in STREAMS else name
     raw_moves = stream.raw_age is not None and stream.raw_age < limits.health.query_silence_seconds
-    # Nobody reads it: it is switched off, as long as another one is on.
-    if is_read or (had_data and not expected):
+    # Nobody reads it and nothing comes: it is switched off, as long as another one is on.
+    if is_read:
         if stream.health is Health.NO_DATA:
             text = f"{name}: no data yet, nothing valid in {raw_topic}. Start its producer: {producer_of(name)}"
             yield Finding("no_data", name, only, text)
         elif stream.health is Health.STOPPED:
+            if raw_moves and any(q.query == "live" and name in q.streams and not q.runs for q in expected):
+                return  # that it died is told already
             if raw_moves:
                 why = f"though records come into {raw_topic}: are all rejected (/{name})? Does its live query run?"
             else:
@@ -164,6 +176,14 @@ def _of_stream(stream: StreamView, read: set[str], expected: list[QueryStatus], 
     elif had_data and raw_moves:
         text = f"{name}: records come into {raw_topic}, and no query reads them any more. Start one: {start_of(only)}"
         yield Finding("unread", name, only, text)
+    elif stream.health is Health.STOPPED and not expected:
+        text = f"{name}: no data for {duration(stream.age)}, and no query runs. `make demo` starts all there is"
+        yield Finding("no_data", name, only, text)
+
+
+def _of_stream(stream: StreamView, read: set[str], expected: list[QueryStatus], limits: Limits) -> Iterator[Finding]:
+    name, only = stream.name, (stream.name,)
+    yield from _of_data(stream, read, expected, limits)
     if owed := int(stream.account.get("owed") or 0):
         text = (
             f"{name}: {whole(owed)} rows wait for the SQL database, which can't be written to; its job's log says why. "

@@ -19,9 +19,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dashboards.alarms import Level
 from dashboards.counts import BUCKETS, Distribution
-from dashboards.health import Limits, Status, report, standing
+from dashboards.health import Status, report, standing
 from dashboards.hub import Hub
-from dashboards.state import RUNNING, Health, Snapshot
+from dashboards.state import Health, Snapshot
 
 PATH = "/metrics"
 
@@ -61,9 +61,8 @@ class Sockets:
 class HubCollector(Collector):
     """The snapshot as metric families, made anew at each scrape."""
 
-    def __init__(self, hub: Hub, limits: Limits) -> None:
+    def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._limits = limits
         self._sockets = 0
 
     def opened(self, count: int) -> None:
@@ -75,7 +74,7 @@ class HubCollector(Collector):
         health = GaugeMetricFamily(
             "headwater_health_status", "1 of what /api/v1/health says, 0 of what it does not.", labels=["status"]
         )
-        judged = report(snapshot, self._limits).status
+        judged = report(snapshot).status
         for status in Status:
             health.add_metric([status], status is judged)
         yield health
@@ -88,7 +87,7 @@ class HubCollector(Collector):
         yield from _streams(snapshot)
         yield from _account(snapshot)
         yield from _ledgers(snapshot)
-        yield from _queries(snapshot, self._limits)
+        yield from _queries(snapshot)
         lag = snapshot.feed_lag
         yield GaugeMetricFamily(
             "headwater_feed_lag_records", "Messages that wait for the dashboard to read them.", lag.records
@@ -167,7 +166,7 @@ def _ledgers(snapshot: Snapshot) -> Iterator[Metric]:
         yield family
 
 
-def _queries(snapshot: Snapshot, limits: Limits) -> Iterator[Metric]:
+def _queries(snapshot: Snapshot) -> Iterator[Metric]:
     """``run`` names the driver by its streams: two drivers have a query of the same name each."""
     of = ["query", "run"]
     up = GaugeMetricFamily("headwater_query_up", "Whether the query runs, by its own reports.", labels=of)
@@ -190,7 +189,7 @@ def _queries(snapshot: Snapshot, limits: Limits) -> Iterator[Metric]:
     )
     for query in snapshot.queries:
         labels = [query.query, query.run]
-        up.add_metric(labels, query.state == RUNNING and not limits.silent(query, snapshot.at))
+        up.add_metric(labels, query.runs)
         reported.add_metric(labels, max(snapshot.at - query.at, 0.0))
         if query.progress_at is not None:
             progress.add_metric(labels, max(snapshot.at - query.progress_at, 0.0))
@@ -206,10 +205,10 @@ def _queries(snapshot: Snapshot, limits: Limits) -> Iterator[Metric]:
     yield from (up, reported, progress, batch, phase, rate, records, seconds)
 
 
-def add_route(server: FastAPI, hub: Hub, limits: Limits) -> HubCollector:
+def add_route(server: FastAPI, hub: Hub) -> HubCollector:
     """The route, with a registry of its own. Before Dash's catch-all, which comes with the lifespan."""
     registry = CollectorRegistry()
-    collector = HubCollector(hub, limits)
+    collector = HubCollector(hub)
     registry.register(collector)
     for of_process in (ProcessCollector, PlatformCollector, GCCollector):
         of_process(registry=registry)

@@ -136,6 +136,12 @@ class QueryStatus:
     """Seconds by which its clock is ahead of this one; the way here, some tens of milliseconds, counts against it."""
     behind: Mapping[str, Lag] = field(default_factory=dict)
     """By stream, measured here."""
+    silent: bool = False
+    """It says it runs, and has not said so for too long: killed, most likely."""
+
+    @property
+    def runs(self) -> bool:
+        return self.state == RUNNING and not self.silent
 
     @property
     def run(self) -> str:
@@ -530,6 +536,7 @@ class FeedState:
         streams: Mapping[str, Stream],
         stale_after: float = 30.0,
         trackers: Mapping[str, Tracker] = MappingProxyType({}),
+        silence_seconds: float = 30.0,
     ) -> None:
         self.streams = {name: StreamState(stream, trackers.get(name)) for name, stream in streams.items()}
         self.queries: dict[str, QueryStatus] = {}
@@ -537,6 +544,7 @@ class FeedState:
         self._own = Backlog()
         self.link = Link()
         self._stale_after = stale_after
+        self._silence_seconds = silence_seconds
         self._reducers = {
             topic: reducer
             for state in self.streams.values()
@@ -608,7 +616,11 @@ class FeedState:
     def _judged(self, now: float) -> Iterable[QueryStatus]:
         for name, query in self.queries.items():
             lags = {s: backlog.lag(now) for s in query.streams if (backlog := self._backlogs.get((name, s)))}
-            yield replace(query, behind={stream: lag for stream, lag in lags.items() if lag is not None})
+            yield replace(
+                query,
+                behind={stream: lag for stream, lag in lags.items() if lag is not None},
+                silent=query.state == RUNNING and now - query.at > self._silence_seconds,
+            )
 
 
 def _query(name: str, row: Row, message: Message, before: QueryStatus | None) -> QueryStatus:

@@ -71,7 +71,8 @@ def _as_text(colours: bool) -> list[Processor]:
 
 
 def _dumps(line: Any, **_: Any) -> str:
-    return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SORT_KEYS).decode()
+    first = {key: line[key] for key in ("time", "level", "part", "event") if key in line}
+    return orjson.dumps({**first, **line}, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 class _Part:

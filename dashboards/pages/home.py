@@ -149,10 +149,11 @@ def _alarm(alarm: Alarm, now: float) -> Any:
     )  # fmt: skip
 
 
-def alarm_badge(alarm: Alarm) -> Any:
-    """An alarm in a mark, a word and a colour."""
-    word = f"{MARKS[alarm.level]} {WORDS[alarm.kind]}"
-    return dmc.Badge(word, color=LEVEL_COLOURS[alarm.level], variant="light", className="hw-badge")
+def alarm_badge(alarm: Alarm, named: bool = False) -> Any:
+    """An alarm in a mark, a word and a colour; ``named``: and whose it is, where that is a query or a job."""
+    whose, is_named, _ = alarm.subject.partition(":")
+    words = [MARKS[alarm.level], *([whose] if named and is_named else []), WORDS[alarm.kind]]
+    return dmc.Badge(" ".join(words), color=LEVEL_COLOURS[alarm.level], variant="light", className="hw-badge")
 
 
 def announced(snapshot: Snapshot) -> str:
@@ -175,7 +176,7 @@ def stream_body(stream: StreamView, lag: int | None, alarms: Sequence[Alarm] = (
     return [
         dmc.Group(
             [
-                html.Div([badge(stream.health), *map(alarm_badge, alarms)], className="hw-chips"),
+                html.Div([badge(stream.health), *(alarm_badge(a, named=True) for a in alarms)], className="hw-chips"),
                 html.Span(age(stream.age), className="hw-muted hw-number"),
             ],
             justify="space-between",
@@ -266,10 +267,11 @@ def queries(snapshot: Snapshot) -> Any:
 
 def _query(query: QueryStatus, snapshot: Snapshot) -> Any:
     state, colour = query.state, {"running": "teal", "failed": "red"}.get(query.state, "gray")
-    alarms = {a.kind: a for a in standing(snapshot) if a.subject == f"{query.query}:{query.run}"}
-    shown = [alarm_badge(alarm) for kind, alarm in alarms.items() if kind != "failed"]
-    if "silent" not in alarms:  # what it said last is not true any more
-        shown.insert(0, dmc.Badge(state, color=colour, variant="light", className="hw-badge"))
+    if query.silent:  # what it said last is not true any more
+        state, colour = f"{MARKS[Level.FAULT]} {WORDS['silent']}", LEVEL_COLOURS[Level.FAULT]
+    subject = f"{query.query}:{query.run}"
+    alarms = [a for a in standing(snapshot) if a.kind == "lag" and a.subject == subject and not query.silent]
+    shown = [dmc.Badge(state, color=colour, variant="light", className="hw-badge"), *map(alarm_badge, alarms)]
     worst = query.worst()
     lag = query.lag if worst is None else worst.records
     waits = f", {duration(worst.seconds)}" if worst and worst.seconds >= 1 else ""

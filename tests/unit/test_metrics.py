@@ -13,7 +13,6 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 
 from dashboards import metrics
 from dashboards.app import build
-from dashboards.health import Limits
 from dashboards.hub import Hub
 from dashboards.raw import RawReader
 from dashboards.state import FeedState, Health, Link
@@ -44,7 +43,7 @@ def hub() -> Hub:
 def client(hub: Hub) -> TestClient:
     """The route alone, and a socket; building the whole application takes seconds."""
     server = FastAPI()
-    told = metrics.add_route(server, hub, Limits.of(Settings()))
+    told = metrics.add_route(server, hub)
     server.add_middleware(metrics.Sockets, opened=told.opened)
 
     @server.websocket("/socket")

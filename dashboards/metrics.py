@@ -87,7 +87,8 @@ class HubCollector(Collector):
         yield from _streams(snapshot)
         yield from _account(snapshot)
         yield from _ledgers(snapshot)
-        yield from _queries(snapshot)
+        if connected:  # otherwise what they said last is no news of them
+            yield from _queries(snapshot)
         lag = snapshot.feed_lag
         yield GaugeMetricFamily(
             "headwater_feed_lag_records", "Messages that wait for the dashboard to read them.", lag.records

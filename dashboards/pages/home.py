@@ -267,10 +267,12 @@ def queries(snapshot: Snapshot) -> Any:
 
 def _query(query: QueryStatus, snapshot: Snapshot) -> Any:
     state, colour = query.state, {"running": "teal", "failed": "red"}.get(query.state, "gray")
-    if query.silent:  # what it said last is not true any more
+    if snapshot.link.health is not Health.LIVE:
+        state, colour = "unknown", "gray"
+    elif query.silent:  # what it said last is not true any more
         state, colour = f"{MARKS[Level.FAULT]} {WORDS['silent']}", LEVEL_COLOURS[Level.FAULT]
     subject = f"{query.query}:{query.run}"
-    alarms = [a for a in standing(snapshot) if a.kind == "lag" and a.subject == subject and not query.silent]
+    alarms = [a for a in standing(snapshot) if a.kind == "lag" and a.subject == subject and query.runs]
     shown = [dmc.Badge(state, color=colour, variant="light", className="hw-badge"), *map(alarm_badge, alarms)]
     worst = query.worst()
     lag = query.lag if worst is None else worst.records

@@ -171,6 +171,17 @@ def test_it_is_no_page_and_its_type_is_the_one_that_was_asked_for(settings: Sett
     assert {"process_cpu_seconds", "process_start_time_seconds", "python_info"} <= seen.keys()
 
 
+def test_without_kafka_nothing_is_said_of_queries(client: TestClient, hub: Hub, feed: FeedState) -> None:
+    tell(feed)
+    feed.link = Link(Health.CANNOT_CONNECT, "refused")
+    hub.publish(feed.snapshot(NOW + 600))
+    seen = scraped(client)
+    assert value(seen, "headwater_kafka_connected") == 0
+    assert value(seen, "headwater_health_status", status="down") == 1
+    assert not {name for name in seen if name.startswith(("headwater_query", "headwater_batch"))}
+    assert value(seen, "headwater_records_total", stream="sales") == 3  # a counter stands, and does not fall
+
+
 def test_what_is_not_known_is_left_out(client: TestClient, hub: Hub, feed: FeedState) -> None:
     """Zero would be a claim, and a counter that falls to it a restart."""
     hub.publish(feed.snapshot(NOW))

@@ -28,7 +28,6 @@ COLOURS = {
     Health.CONNECTING: "gray",
     Health.CANNOT_CONNECT: "red",
 }
-STATUS_COLOURS = {Status.OK: "teal", Status.DEGRADED: "orange", Status.DOWN: "red"}
 
 WORDS = {
     "failed": "failed",
@@ -104,28 +103,26 @@ def status(snapshot: Snapshot) -> Any:
     """Whether all is well, or what is not, since when, and what to do about it."""
     judgement = report(snapshot)
     if judgement.status is Status.DOWN:
-        return _alert(judgement.status, [_reasons(judgement.reasons), HINT])
+        return _notice(judgement.status, [_reasons(judgement.reasons), HINT])
     alarms = standing(snapshot)
     rows = html.Ul([_alarm(alarm, snapshot.at) for alarm in alarms], className="hw-alarms") if alarms else None
     if judgement.status is Status.OK:
         live = sum(stream.health is Health.LIVE for stream in snapshot.streams.values())
-        return _alert(judgement.status, [f"All is well: {live} stream{'s' if live != 1 else ''} live.", rows])
+        return _notice(judgement.status, [f"All is well: {live} stream{'s' if live != 1 else ''} live.", rows])
     said = {alarm.text for alarm in alarms}
     more = [reason for reason in judgement.reasons if reason not in said]
     hint = None if any(query.state == RUNNING for query in snapshot.queries) else HINT
-    return _alert(judgement.status, [rows, _reasons(more), hint])
+    return _notice(judgement.status, [rows, _reasons(more), hint])
 
 
 HINT = html.Div(["Nothing running? ", html.Code("make demo"), " starts broker, producers and jobs."])
-TITLES = {Status.OK: None, Status.DEGRADED: "Needs attention", Status.DOWN: "Down"}
+TITLES = {Status.DEGRADED: "Needs attention", Status.DOWN: "Down"}
 
 
-def _alert(status: Status, children: list[Any]) -> Any:
-    return dmc.Alert(
-        children, title=TITLES[status], color=STATUS_COLOURS[status], variant="light", className="hw-alert",
-        # Not an alert to a screen reader, which would read it out whenever a figure in it changes.
-        attributes={"root": {"role": "group"}},
-    )  # fmt: skip
+def _notice(status: Status, children: list[Any]) -> Any:
+    """No `alert` to a screen reader, which would read it out whenever a figure in it changes: `home-announced` tells."""
+    title = html.Div(TITLES[status], className="hw-notice-title") if status in TITLES else None
+    return html.Div([title, *children], className=f"hw-notice hw-notice-{status}")
 
 
 def _reasons(reasons: Sequence[str]) -> Any:

@@ -120,7 +120,7 @@ TITLES = {Status.DEGRADED: "Needs attention", Status.DOWN: "Down"}
 
 
 def _notice(status: Status, children: list[Any]) -> Any:
-    """No `alert` to a screen reader, which would read it out whenever a figure in it changes: `home-announced` tells."""
+    """No `alert` to a screen reader, which would read it out whenever a figure changes: `home-announced` tells it."""
     title = html.Div(TITLES[status], className="hw-notice-title") if status in TITLES else None
     return html.Div([title, *children], className=f"hw-notice hw-notice-{status}")
 

@@ -157,6 +157,7 @@ class Run:
                 query.stop()
         for close in self._closing:
             close()
+        self._listener.close()
         self._status.close()
         with suppress(Py4JError, OSError):
             self._spark.stop()

@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 
 SLOW_SECONDS = 60.0
 """Between two lines about batches of a query that take longer than its trigger."""
+END_SECONDS = 2.0
+"""For the last events to come, before the jobs fall silent for good."""
 MEASURE_SECONDS = 60.0
 MEASURE_SHARE = 200
 """A ledger's rows are counted at most once a minute, and so rarely that it takes a 200th of the time."""
@@ -98,6 +100,16 @@ class Listener(StreamingQueryListener):
             if (told := self._told.get(name)) is not None:
                 self._status.query(name, self._streams, "running", **told)
 
+    def close(self) -> None:
+        """Awaits Spark's word of how the queries ended, which comes a moment later, and goes without it: a job that
+        was stopped must not seem to have died.
+        """
+        deadline = time.monotonic() + END_SECONDS
+        while self._told and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for name in list(self._told):
+            self._end(name, "")
+
     def onQueryStarted(self, event: QueryStartedEvent) -> None:
         name = self._names[str(event.runId)] = event.name or ""
         log.info("query_started", query=name, streams=self._streams)
@@ -114,10 +126,12 @@ class Listener(StreamingQueryListener):
             self._say(name, {**self._told.get(name, {}), **idle})
 
     def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:
-        name = self._names.pop(str(event.runId), "")
+        self._end(self._names.pop(str(event.runId), ""), event.exception or "")
+
+    def _end(self, name: str, exception: str) -> None:
         self._told.pop(name, None)
-        if event.exception:
-            message = event.exception.splitlines()[0]
+        if exception:
+            message = exception.splitlines()[0]
             log.error("query_failed", query=name, streams=self._streams, message=message)
             self._status.query(name, self._streams, "failed", message=message)
         else:

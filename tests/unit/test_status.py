@@ -116,6 +116,19 @@ def test_how_a_query_ended(topic: Topic, status: Status, finite: bool, exception
     assert len(topic.said) == said
 
 
+def test_a_job_that_was_stopped_says_so_though_spark_is_gone(
+    topic: Topic, status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headwater.status.END_SECONDS", 0.0)
+    listener = Listener(status, ["sales"], {})
+    started(listener)
+    listener.close()
+    assert topic.said[-1][1]["state"] == "stopped"
+    said = len(topic.said)
+    listener.close()
+    assert len(topic.said) == said
+
+
 def test_slow_batches_are_logged_and_not_each_of_them(status: Status) -> None:
     listener = Listener(status, ["sales"], {"aggregate": 1.0})
     with structlog.testing.capture_logs() as lines:

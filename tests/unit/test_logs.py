@@ -6,6 +6,8 @@ import subprocess
 import sys
 from datetime import datetime, timedelta
 
+import pytest
+
 from headwater.settings import REPOSITORY
 
 PROGRAM = """
@@ -76,3 +78,25 @@ def test_no_secret_is_ever_written() -> None:
         whole = "\n".join(written(HEADWATER_LOG_FORMAT=form))
         assert "***" in whole
         assert [secret for secret in SPELLED if secret in whole] == []
+
+
+@pytest.mark.parametrize(
+    ("form", "appender"),
+    [({}, "json"), ({"HEADWATER_LOG_FORMAT": "text"}, ""), ({"HEADWATER_LOG_FORMAT": "json"}, "json")],
+)
+def test_spark_s_own_lines_follow_where_nobody_watches(form: dict[str, str], appender: str) -> None:
+    script = '. conf/spark/spark-env.sh; printf %s "$SPARK_LOG_APPENDER"'
+    environ = {"PATH": os.environ["PATH"], **form}
+    done = subprocess.run(
+        ["bash", "-c", script], env=environ, cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == (appender, "")
+
+
+def test_spark_s_own_lines_have_the_same_keys() -> None:
+    lines = (REPOSITORY / "conf" / "spark" / "log4j2.properties").read_text().splitlines()
+    settings = dict(line.split(" = ", 1) for line in lines if " = " in line)
+    template = json.loads(settings["appender.json.layout.eventTemplate"])
+    assert [*template] == ["time", "level", "part", "logger", "event", "exception"]
+    assert settings["appender.json.name"] == "json"
+    assert settings["rootLogger.appenderRef.console.ref"] == "${env:SPARK_LOG_APPENDER:-console}"

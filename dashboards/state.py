@@ -577,10 +577,9 @@ class FeedState:
         """Tells each of a query's backlogs how far the query has come."""
         query = self.queries[name]
         for state in self._streams_of(query):
-            positions = [query.reached[topic] for topic in (state.stream.raw_topic,) if topic in query.reached]
             # What the live query has done is seen here as it comes; its own word, every 30 s, is for what leaves gaps.
-            if query.query == "live" and state.has_raw:
-                positions.append(state.seen)
+            seen = state.seen if query.query == "live" and state.has_raw else None
+            positions = [at for at in (query.reached.get(state.stream.raw_topic), seen) if at is not None]
             if positions:
                 self._backlogs.setdefault((name, state.stream.name), Backlog()).reached(max(positions))
 

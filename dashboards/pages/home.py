@@ -104,7 +104,7 @@ def status(snapshot: Snapshot) -> Any:
     judgement = report(snapshot)
     if judgement.status is Status.DOWN:
         return _notice(judgement.status, [_reasons(judgement.reasons), HINT])
-    alarms = standing(snapshot)
+    alarms = sorted(standing(snapshot), key=lambda alarm: alarm.level is not Level.FAULT)
     rows = html.Ul([_alarm(alarm, snapshot.at) for alarm in alarms], className="hw-alarms") if alarms else None
     if judgement.status is Status.OK:
         live = sum(stream.health is Health.LIVE for stream in snapshot.streams.values())
@@ -115,7 +115,9 @@ def status(snapshot: Snapshot) -> Any:
     return _notice(judgement.status, [rows, _reasons(more), hint])
 
 
-HINT = html.Div(["Nothing running? ", html.Code("make demo"), " starts broker, producers and jobs."])
+HINT = html.Div(
+    ["Nothing running? ", html.Code("make demo"), " starts broker, producers and jobs."], style={"marginTop": ".5rem"}
+)
 TITLES = {Status.DEGRADED: "Needs attention", Status.DOWN: "Down"}
 
 

@@ -9,7 +9,7 @@ WORKDIR /app
 
 # The same set-up as everywhere (docs/decisions/0011): packages and jars by their locks, each checked against its hash.
 FROM base AS build
-COPY pyproject.toml README.md LICENSE requirements.lock requirements-setup.lock ./
+COPY pyproject.toml README.md LICENSE requirements.lock requirements-dev.lock requirements-setup.lock ./
 COPY conf/setup.sh conf/setup.sh
 COPY conf/jars conf/jars
 COPY headwater/__init__.py headwater/errors.py headwater/jars.py headwater/setup_env.py headwater/

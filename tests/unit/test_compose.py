@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from headwater import setup_env
 from headwater.contracts import STREAMS
 from headwater.settings import REPOSITORY, load_settings
 
@@ -124,6 +125,10 @@ def test_the_image_takes_what_is_there_and_runs_as_nobody() -> None:
     ignored = {line for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if not line.startswith("#")}
     assert not ignored & {file for files in copied for file in files.split()}
     assert ignored >= {".git", ".venv", "var"}
+    # The set-up hashes all locks, also of what it doesn't install.
+    assert {"pyproject.toml", *(lock.name for lock in (*setup_env.LOCKS.values(), setup_env.SETUP_LOCK))} <= {
+        file for files in copied for file in files.split()
+    }
     assert re.search(r"^USER \d{4,}$", DOCKERFILE, re.MULTILINE)
     python = re.search(r"^FROM python:(3\.\d+)-", DOCKERFILE, re.MULTILINE)
     assert python and python[1] in ("3.11", "3.12")

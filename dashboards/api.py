@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from inspect import Parameter, Signature
 from typing import Annotated, Any
 
@@ -15,10 +16,11 @@ from fastapi import APIRouter, HTTPException, Path, Query, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model
 
 from dashboards import api_aircraft, api_co2, api_events, api_trucks
-from dashboards.health import Status, report
+from dashboards.alarms import Level
+from dashboards.health import Status, report, standing
 from dashboards.hub import Hub
 from dashboards.raw import RawReader, RawRecord
-from dashboards.state import KEEP_LIVE, Health
+from dashboards.state import KEEP_LIVE, Health, QueryStatus, Snapshot
 from dashboards.tables import Page, read_page
 from headwater.contracts import Row, Stream, Table
 from headwater.contracts.base import Kind, Rejected, records_row
@@ -56,22 +58,49 @@ class StreamHealth(BaseModel):
     state: Health
     age_s: float | None = Field(description="Seconds since the newest data; null where there was none.")
     rate_per_s: float = Field(description="Valid records a second over the last 10 s.")
-    lag: int | None = Field(description="Records the live query is behind; null where it has not said.")
+    raw_age_s: float | None = Field(description="Seconds since the raw topic grew; null where it has not yet.")
+    lag: int | None = Field(description="Records the live query is behind, as measured; null where nothing is known.")
+    lag_s: float | None = Field(description="How long the oldest of them has waited.")
     rejected: int
+    rejected_share: float | None = Field(description="Of the records of the last five minutes; null of fewer than 20.")
     duplicates: int | None
     late: int | None
+    late_share: float | None = Field(description="Of the records of the last five minutes; null of fewer than 20.")
+    owed: int | None = Field(description="Rows that wait for the SQL database.")
     live_latency: LatencyOut
     aggregate_latency: LatencyOut
 
 
 class QueryHealth(BaseModel):
-    """A query by its last report."""
+    """A query by its last report, and how far behind it was found to be."""
 
     state: str
+    streams: list[str]
     age_s: float
+    progress_age_s: float | None = Field(description="Seconds since a batch ended, or it was found idle.")
     batch_ms: float | None
+    phases_ms: dict[str, float]
     lag: int | None
+    lag_s: float | None = Field(description="How long the oldest record that waits for it has waited.")
     message: str
+
+
+class FeedHealth(BaseModel):
+    """The dashboard's own reading."""
+
+    lag: int
+    lag_s: float
+
+
+class AlarmOut(BaseModel):
+    """What stands, and since when. A `fault` is a reason for `degraded`, a `warning` is not."""
+
+    kind: str
+    level: Level
+    subject: str
+    streams: list[str]
+    text: str
+    since: datetime
 
 
 class HealthOut(BaseModel):
@@ -79,8 +108,13 @@ class HealthOut(BaseModel):
 
     status: Status
     reasons: list[str]
-    streams: dict[str, StreamHealth]
-    queries: dict[str, QueryHealth]
+    warnings: list[str] = []
+    alarms: list[AlarmOut] = []
+    feed: FeedHealth | None = None
+    streams: dict[str, StreamHealth] = {}
+    queries: dict[str, QueryHealth] = Field(
+        {}, description="By name; where several jobs have one of the same name, also by their streams: `live:sales`."
+    )
 
 
 def routes(streams: Mapping[str, Stream], settings: Settings, hub: Hub, raw: RawReader) -> APIRouter:
@@ -107,35 +141,57 @@ def _add_health(router: APIRouter, hub: Hub) -> None:
         response.status_code = 200 if judgement.status is Status.OK else 503
         response.headers["Cache-Control"] = "no-store"
         if snapshot is None:
-            return HealthOut(status=judgement.status, reasons=list(judgement.reasons), streams={}, queries={})
+            return HealthOut(status=judgement.status, reasons=list(judgement.reasons))
         return HealthOut(
             status=judgement.status,
             reasons=list(judgement.reasons),
-            streams={
-                name: StreamHealth(
-                    state=stream.health,
-                    age_s=stream.age,
-                    rate_per_s=stream.rate_10,
-                    lag=snapshot.lag(name),
-                    rejected=stream.rejected_count,
-                    duplicates=stream.duplicates,
-                    late=stream.late,
-                    live_latency=_latency(stream.live_latency),
-                    aggregate_latency=_latency(stream.aggregate_latency),
-                )
-                for name, stream in snapshot.streams.items()
-            },
-            queries={
-                query.query: QueryHealth(
-                    state=query.state,
-                    age_s=max(snapshot.at - query.at, 0.0),
-                    batch_ms=query.batch_ms,
-                    lag=query.lag,
-                    message=query.message,
-                )
-                for query in snapshot.queries
-            },
+            warnings=list(judgement.warnings),
+            alarms=[AlarmOut.model_validate(alarm, from_attributes=True) for alarm in standing(snapshot)],
+            feed=FeedHealth(lag=snapshot.feed_lag.records, lag_s=snapshot.feed_lag.seconds),
+            streams={name: _stream_health(name, snapshot) for name in snapshot.streams},
+            queries={_named(query, snapshot): _query_health(query, snapshot.at) for query in snapshot.queries},
         )
+
+
+def _stream_health(name: str, snapshot: Snapshot) -> StreamHealth:
+    stream = snapshot.streams[name]
+    waits = [q.behind[name].seconds for q in snapshot.queries if q.query == "live" and name in q.behind]
+    return StreamHealth(
+        state=stream.health,
+        age_s=stream.age,
+        rate_per_s=stream.rate_10,
+        raw_age_s=stream.raw_age,
+        lag=snapshot.lag(name),
+        lag_s=max(waits, default=None),
+        rejected=stream.rejected_count,
+        rejected_share=stream.rejected_share,
+        duplicates=stream.duplicates,
+        late=stream.late,
+        late_share=stream.late_share,
+        owed=stream.account.get("owed"),
+        live_latency=_latency(stream.live_latency),
+        aggregate_latency=_latency(stream.aggregate_latency),
+    )
+
+
+def _query_health(query: QueryStatus, now: float) -> QueryHealth:
+    worst = query.worst()
+    return QueryHealth(
+        state=query.state,
+        streams=list(query.streams),
+        age_s=max(now - query.at, 0.0),
+        progress_age_s=None if query.progress_at is None else max(now - query.progress_at, 0.0),
+        batch_ms=query.batch_ms,
+        phases_ms=dict(query.phases_ms),
+        lag=worst.records if worst else query.lag,
+        lag_s=worst.seconds if worst else None,
+        message=query.message,
+    )
+
+
+def _named(query: QueryStatus, snapshot: Snapshot) -> str:
+    is_alone = sum(other.query == query.query for other in snapshot.queries) == 1
+    return query.query if is_alone else f"{query.query}:{query.run}"
 
 
 def _latency(latency: Any) -> LatencyOut:

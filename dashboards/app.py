@@ -19,9 +19,10 @@ from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dashboards import api, docs_page, push
+from dashboards import api, docs_page, metrics, push
 from dashboards.feed import Feed
 from dashboards.fleet import FleetTracker
+from dashboards.health import Limits
 from dashboards.hub import Hub
 from dashboards.mailmap import route as mailmap
 from dashboards.maps import files as map_files
@@ -33,6 +34,7 @@ from dashboards.sky import SkyTracker
 from dashboards.state import Tracker
 from dashboards.untyped import clientside, finish_setup
 from dashboards.visits import VisitTracker
+from headwater import logs
 from headwater.broker import find_broker
 from headwater.contracts import STREAMS, flights
 from headwater.contracts.aircraft import AIRCRAFT
@@ -115,6 +117,7 @@ def build(settings: Settings, hub: Hub, raw: RawReader, feed: Feed | None = None
     server.include_router(map_files.routes())
     server.include_router(api.routes(STREAMS, settings, hub, raw))
     server.include_router(mailmap.routes(settings, hub))
+    told = metrics.add_route(server, hub)
     docs_page.add_docs(server)
     app = Dash(
         __name__,
@@ -144,6 +147,7 @@ def build(settings: Settings, hub: Hub, raw: RawReader, feed: Feed | None = None
     push.register(app, hub, push.Sessions(), pages, always=(BEAT,))
     tiles = settings.dashboard.tiles
     server.add_middleware(SecurityHeaders, hashes=lambda: _script_hashes(app), tiles=_origin(tiles) if tiles else "")
+    server.add_middleware(metrics.Sockets, opened=told.opened)
     return server
 
 
@@ -196,15 +200,16 @@ def main(arguments: list[str] | None = None) -> int:
     )  # fmt: skip
     options = parser.parse_args(arguments)
     settings = load_settings()
+    logs.set_up(settings, "dashboard")
     host, port = settings.dashboard.host, settings.dashboard.port
     listener = listen(host, port)
     hub = Hub()
     find, config = partial(find_broker, settings), partial(client_config, settings)
-    feed = Feed(STREAMS, hub, find, config, options.stale_after, trackers(settings))
+    feed = Feed(STREAMS, hub, find, config, options.stale_after, trackers(settings), Limits.of(settings))
     server = uvicorn.Server(
         uvicorn.Config(
             build(settings, hub, RawReader(find, config), feed),
-            log_level="warning",
+            log_config=None,
             access_log=False,
             ws_per_message_deflate=False,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,

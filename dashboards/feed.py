@@ -11,15 +11,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import replace
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
+from confluent_kafka.admin import AdminClient, ListOffsetsResultInfo, OffsetSpec
 
+from dashboards.alarms import Alarms
+from dashboards.health import Limits, findings
 from dashboards.hub import Hub
-from dashboards.state import KEEP_HISTORY, FeedState, Health, Link, Message, Tracker
+from dashboards.state import KEEP_HISTORY, FeedState, Health, Link, Message, Snapshot, Tracker
 from headwater.contracts import Stream
 from headwater.errors import HeadwaterError
+from headwater.settings import Settings
 from headwater.topics import STATUS_TOPIC
 
 log = structlog.get_logger(__name__)
@@ -56,19 +62,24 @@ class Feed:
         streams: Mapping[str, Stream],
         hub: Hub,
         find: Callable[[], str],
-        config: Callable[[str], Mapping[str, object]],
+        config: Callable[[str], Mapping[str, str]],
         stale_after: float = 30.0,
         trackers: Mapping[str, Tracker] | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._hub = hub
         self._find = find
         self._config = config
-        self._state = FeedState(streams, stale_after, trackers or {})
+        self._limits = limits or Limits.of(Settings())
+        self._state = FeedState(streams, stale_after, trackers or {}, self._limits.health.query_silence_seconds)
+        self._alarms = Alarms(self._limits.health.end_share, self._limits.health.end_seconds)
+        self._standing: set[tuple[str, str]] = set()
         self._memory = {streams[name].live_topic: t.memory_seconds for name, t in (trackers or {}).items()}
         self._from_start = {s.processed_topic for s in streams.values()} | {STATUS_TOPIC}
         self._topics = self._from_start | {
             topic for s in streams.values() for topic in (s.live_topic, s.rejected_topic)
         }
+        self._raw_topics = {s.raw_topic for s in streams.values()}
         self._positions: dict[tuple[str, int], int] = {}
         self._known_end: dict[tuple[str, int], int] = {}
         self._stopping = threading.Event()
@@ -107,25 +118,37 @@ class Feed:
         """Until told to stop, or until the broker is gone and may come back under another address."""
         assigned: set[tuple[str, int]] = set()
         checked = float("-inf")
+        ends = Ends(AdminClient({**self._config(bootstrap), "log_level": "2"}))
         while not self._stopping.is_set():
             now = time.time()
             if now - checked >= CHECK_SECONDS:
                 checked = now
-                self._assign(consumer, assigned)
+                raw = self._assign(consumer, assigned)
                 self._connected(bootstrap)
+                ends.ask(now, assigned | raw)
             dirty = False
+            if (found := ends.answer()) is not None:
+                own = {place: end for place, end in found.items() if place in assigned}
+                reached = sum(min(self._positions.get(place, end), end) for place, end in own.items())
+                self._state.ended(ends.asked, found, reached, sum(own.values()))
             if (message := consumer.poll(POLL_SECONDS)) is not None:
                 dirty = self._apply([message, *consumer.consume(DRAIN, timeout=0)])
             self._publish(dirty)
 
-    def _assign(self, consumer: Consumer, assigned: set[tuple[str, int]]) -> None:
-        """Take up partitions that have appeared. Raises when the broker does not answer."""
+    def _assign(self, consumer: Consumer, assigned: set[tuple[str, int]]) -> set[tuple[str, int]]:
+        """Take up partitions that have appeared; gives those of the raw topics, which are not read. Raises when the
+        broker does not answer.
+        """
         topics = consumer.list_topics(timeout=TIMEOUT_SECONDS).topics
-        places = {(name, partition) for name in self._topics & topics.keys() for partition in topics[name].partitions}
+        places, raw = (
+            {(name, partition) for name in names & topics.keys() for partition in topics[name].partitions}
+            for names in (self._topics, self._raw_topics)
+        )
         fresh = [self._start(consumer, *place) for place in sorted(places - assigned)]
         if fresh:
             consumer.incremental_assign(fresh)
             assigned |= places
+        return raw
 
     def _start(self, consumer: Consumer, topic: str, partition: int) -> TopicPartition:
         """Where to begin: where we were, or at the topic's beginning, or some way before its end."""
@@ -135,6 +158,7 @@ class Feed:
         if position is None or not low <= position <= high:
             self._known_end[place] = high
             position = max(low, self._history(consumer, topic, partition, high))
+        self._positions[place] = position
         return TopicPartition(topic, partition, position)
 
     def _history(self, consumer: Consumer, topic: str, partition: int, high: int) -> int:
@@ -181,9 +205,45 @@ class Feed:
         since = now - self._published
         if since >= (PUBLISH_SECONDS if dirty or self._pending else IDLE_PUBLISH_SECONDS):
             self._published, self._pending = now, False
-            self._hub.publish(self._state.snapshot(now))
+            self._hub.publish(self._watched(self._state.snapshot(now)))
         else:
             self._pending = self._pending or dirty
+
+    def _watched(self, snapshot: Snapshot) -> Snapshot:
+        """With the alarms that stand; those of before the loss of Kafka are forgotten, as nothing can be known then."""
+        alarms = self._alarms.update(snapshot.at, findings(snapshot, self._limits))
+        standing = {(alarm.kind, alarm.subject) for alarm in alarms}
+        for alarm in alarms:
+            if (alarm.kind, alarm.subject) not in self._standing:
+                log.warning("alarm_raised", kind=alarm.kind, subject=alarm.subject, reason=alarm.text)
+        for kind, subject in self._standing - standing:
+            log.info("alarm_ended", kind=kind, subject=subject)
+        self._standing = standing
+        return replace(snapshot, alarms=alarms)
+
+
+class Ends:
+    """Where partitions end, asked for without waiting: an answer that is late must hold up no message."""
+
+    def __init__(self, admin: AdminClient) -> None:
+        self._admin = admin
+        self._asked: dict[tuple[str, int], Future[ListOffsetsResultInfo]] = {}
+        self.asked = 0.0
+
+    def ask(self, now: float, places: Iterable[tuple[str, int]]) -> None:
+        """Ask, and forget what was asked before."""
+        wanted = {TopicPartition(*place): OffsetSpec.latest() for place in places}
+        if wanted:
+            answers = self._admin.list_offsets(wanted, request_timeout=TIMEOUT_SECONDS)
+            self._asked = {(partition.topic, partition.partition): answer for partition, answer in answers.items()}
+            self.asked = now
+
+    def answer(self) -> dict[tuple[str, int], int] | None:
+        """Once, when all are there. A partition without a leader has no end for now."""
+        if not self._asked or not all(answer.done() for answer in self._asked.values()):
+            return None
+        asked, self._asked = self._asked, {}
+        return {place: answer.result().offset for place, answer in asked.items() if answer.exception() is None}
 
 
 def _message(raw: KafkaMessage, now: float, known_end: Mapping[tuple[str, int], int]) -> Message:

@@ -7,9 +7,9 @@ Time always comes in as an argument (seconds since 1970), so that a test can mov
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -18,6 +18,9 @@ from typing import Any, Protocol
 import orjson
 import structlog
 
+from dashboards.alarms import Alarm
+from dashboards.backlog import Backlog, Lag
+from dashboards.counts import Distribution, Histogram, Share
 from headwater.contracts import Stream
 from headwater.processed import own_kind
 from headwater.topics import STATUS_TOPIC
@@ -36,7 +39,11 @@ SAMPLE_SECONDS = 60.0
 SAMPLE_LIMIT = 5_000
 SPARK_SECONDS = 120
 STATUS_SILENCE_SECONDS = 90.0
-"""A query that has not reported for this long is not believed to be running."""
+"""A producer that says its status and names no interval of polls is believed for so long."""
+SHARE_SECONDS = 300.0
+MOST_REASONS = 64
+"""Reasons of rejects that are counted apart; what comes beyond them, from somebody else's job, is `other`."""
+RUNNING = "running"
 
 Row = Mapping[str, Any]
 
@@ -92,6 +99,8 @@ class Latency:
     p50: float | None = None
     p99: float | None = None
     samples: int = 0
+    least: float | None = None
+    """The least, below zero where the clocks of broker and dashboard differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +114,44 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class QueryStatus:
-    """What a query last said of itself."""
+    """What a query last said of itself, and how far behind it was found to be. Times by this machine's clock."""
 
     query: str
     streams: tuple[str, ...]
     state: str
     at: float
+    progress_at: float | None
+    """When a batch of it ended, or it had nothing to do."""
     input_rows_per_second: float | None
     batch_ms: float | None
     batch_id: int | None
     lag: int | None
     message: str
+    phases_ms: Mapping[str, float] = field(default_factory=dict)
+    reached: Mapping[str, int] = field(default_factory=dict)
+    """By raw topic, the sum of the offsets it has taken all before."""
+    told_at: float = 0.0
+    """When it said so, by its own clock."""
+    clock_ahead: float = 0.0
+    """Seconds by which its clock is ahead of this one; the way here, some tens of milliseconds, counts against it."""
+    behind: Mapping[str, Lag] = field(default_factory=dict)
+    """By stream, measured here."""
+    silent: bool = False
+    """It says it runs, and has not said so for too long: killed, most likely."""
+
+    @property
+    def runs(self) -> bool:
+        return self.state == RUNNING and not self.silent
+
+    @property
+    def run(self) -> str:
+        """Which driver it belongs to: queries of several go by the same names."""
+        return "+".join(self.streams)
+
+    def worst(self) -> Lag | None:
+        """Over its streams: all that waits, and the longest wait."""
+        lags = self.behind.values()
+        return Lag(sum(lag.records for lag in lags), max(lag.seconds for lag in lags)) if lags else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +172,19 @@ class StreamView:
     late: int | None
     live_latency: Latency
     aggregate_latency: Latency
+    to_screen: Mapping[str, Distribution]
+    """Seconds from Kafka to here since the start, by ``live`` and ``aggregate``."""
+    rejected_share: float | None
+    late_share: float | None
+    """Of the last minutes' records; None of too few."""
+    reasons: Mapping[str, int]
+    """Of rejects since the start of this process."""
+    account: Row
+    """What the archive last said: ``records``, ``rejected``, ``duplicates``, ``late``, ``owed``."""
+    ledgers: Mapping[str, Row]
+    """What each query remembers: ``bytes`` and ``rows``."""
+    raw_age: float | None
+    """Seconds since the raw topic was last seen to grow; None where it was not yet."""
     tables: Mapping[str, Mapping[str, Row]]
     versions: Mapping[str, int]
     tracker: Tracker | None = None
@@ -155,12 +204,20 @@ class Snapshot:
     link: Link
     streams: Mapping[str, StreamView]
     queries: tuple[QueryStatus, ...]
+    feed_lag: Lag
+    """Of this process itself, over all topics it reads."""
+    alarms: tuple[Alarm, ...] | None = None
+    """Those that stand, where somebody keeps them."""
 
     def lag(self, stream: str) -> int | None:
-        """How far the query that feeds the screen is behind; the live one where there is one."""
-        lags = {q.query: q.lag for q in self.queries if stream in q.streams and q.lag is not None}
-        live = [lag for name, lag in lags.items() if name.startswith("live")]
-        return max(live or lags.values(), default=None)
+        """How far the query that feeds the screen is behind; the live one where there is one. Measured, or its word."""
+        lags = {
+            q.query: q.behind[stream].records if stream in q.behind else q.lag
+            for q in self.queries
+            if stream in q.streams and (q.lag is not None or stream in q.behind)
+        }
+        live = [lag for name, lag in lags.items() if name.startswith("live") and lag is not None]
+        return max(live or [lag for lag in lags.values() if lag is not None], default=None)
 
 
 def seconds_of(text: Any) -> float | None:
@@ -181,7 +238,7 @@ class Samples:
         self._computed = (0.0, Latency())
 
     def add(self, now: float, latency: float) -> None:
-        self._samples.append((now, max(latency, 0.0)))
+        self._samples.append((now, latency))
 
     def latency(self, now: float) -> Latency:
         """Sorted once a second at most: a snapshot is taken ten times as often."""
@@ -196,7 +253,8 @@ class Samples:
         if not ordered:
             return Latency()
         last = len(ordered) - 1
-        return Latency(p50=ordered[round(last * 0.5)], p99=ordered[round(last * 0.99)], samples=len(ordered))
+        p50, p99 = (max(ordered[round(last * share)], 0.0) for share in (0.5, 0.99))
+        return Latency(p50, p99, len(ordered), ordered[0])
 
 
 class Rate:
@@ -313,9 +371,18 @@ class StreamState:
         self._rate = Rate()
         self._live_latency = Samples()
         self._aggregate_latency = Samples()
+        self._to_screen = {"live": Histogram(), "aggregate": Histogram()}
         self._live_count = 0
         self._rejected_count = 0
+        self._rejected_share = Share(SHARE_SECONDS)
+        self._late_share = Share(SHARE_SECONDS)
+        self._reasons: Counter[str] = Counter()
         self._archive: Row = {}
+        self.ledgers: dict[str, Row] = {}
+        self._seen_up_to: dict[int, int] = {}
+        self._raw_first: dict[int, int] = {}
+        self._raw_ends: dict[int, int] = {}
+        self._raw_grew: float | None = None
         self._last_data: float | None = None
         self.producer: Row | None = None
 
@@ -329,10 +396,12 @@ class StreamState:
         if self.tracker is not None:
             self.tracker.apply(row, message.received_at)
         self._moved(arrived if message.history and arrived else message.received_at)
+        self._has_seen(row)
         if not message.history:
             self._rate.add(message.received_at)
+            self._rejected_share.add(message.received_at, 1, 0)
             if arrived:
-                self._live_latency.add(message.received_at, message.received_at - arrived)
+                self._took("live", self._live_latency, message.received_at, arrived)
 
     def apply_rejected(self, message: Message) -> None:
         row = _parse(message)
@@ -340,6 +409,12 @@ class StreamState:
             return
         self._rejected.add(row, in_order=not message.history)
         self._rejected_count += 1
+        self._has_seen(row)
+        if not message.history:
+            self._rejected_share.add(message.received_at, 1, 1)
+            for reason in row.get("reasons") or ():
+                known = reason in self._reasons or len(self._reasons) < MOST_REASONS
+                self._reasons[str(reason) if known else "other"] += 1
 
     def apply_processed(self, message: Message) -> None:
         kind, separator, key = (message.key or b"").decode(errors="replace").partition(":")
@@ -358,11 +433,48 @@ class StreamState:
         elif row.get("source") == "aggregate":
             self._moved(message.received_at)
             if as_of:
-                self._aggregate_latency.add(message.received_at, message.received_at - as_of)
+                self._took("aggregate", self._aggregate_latency, message.received_at, as_of)
 
-    def apply_status(self, row: Row) -> None:
+    def apply_status(self, row: Row, received_at: float, history: bool) -> None:
         """Counts that only the archive knows."""
+        if not history and self._archive:
+            records, late = (int(row.get(n) or 0) - int(self._archive.get(n) or 0) for n in ("records", "late"))
+            if records > 0 <= late:  # fewer than before: it was reset
+                self._late_share.add(received_at, records, late)
         self._archive = row
+
+    def raw_ended(self, at: float, ends: Mapping[int, int]) -> None:
+        """The raw topic's partitions ended there at that time."""
+        if self._raw_ends and sum(ends.values()) > sum(self._raw_ends.values()):
+            self._raw_grew = at
+        self._raw_ends = dict(ends)
+        self._raw_first = {**ends, **self._raw_first}
+
+    @property
+    def has_raw(self) -> bool:
+        """Whether it is known where the raw topic ends."""
+        return bool(self._raw_ends)
+
+    @property
+    def raw_end(self) -> int:
+        """Where the raw topic ends, over all partitions."""
+        return sum(self._raw_ends.values())
+
+    @property
+    def seen(self) -> int:
+        """How much of the raw topic has come here, valid or rejected, counted as :attr:`raw_end`. A partition of which
+        nothing came yet counts as seen up to where it ended first: what lies before may be gone from the live topic.
+        """
+        return sum(self._seen_up_to.get(partition, self._raw_first[partition]) for partition in self._raw_ends)
+
+    def _has_seen(self, row: Row) -> None:
+        partition, offset = row.get("partition"), row.get("offset")
+        if isinstance(partition, int) and isinstance(offset, int) and row.get("topic") == self.stream.raw_topic:
+            self._seen_up_to[partition] = max(self._seen_up_to.get(partition, 0), offset + 1)
+
+    def _took(self, path: str, samples: Samples, now: float, since: float) -> None:
+        samples.add(now, now - since)
+        self._to_screen[path].add(max(now - since, 0.0))
 
     def _is_repeat(self, position: tuple[Any, ...]) -> bool:
         if position in self._seen:
@@ -402,6 +514,13 @@ class StreamState:
             late=self._archive.get("late"),
             live_latency=self._live_latency.latency(now),
             aggregate_latency=self._aggregate_latency.latency(now),
+            to_screen={path: histogram.view() for path, histogram in self._to_screen.items()},
+            rejected_share=self._rejected_share.of(now),
+            late_share=self._late_share.of(now),
+            reasons=dict(self._reasons),
+            account=self._archive,
+            ledgers=dict(self.ledgers),
+            raw_age=None if self._raw_grew is None else max(now - self._raw_grew, 0.0),
             tables={name: table.freeze() for name, table in self._tables.items()},
             versions={name: table.version for name, table in self._tables.items()},
             tracker=self.tracker,
@@ -417,11 +536,15 @@ class FeedState:
         streams: Mapping[str, Stream],
         stale_after: float = 30.0,
         trackers: Mapping[str, Tracker] = MappingProxyType({}),
+        silence_seconds: float = 30.0,
     ) -> None:
         self.streams = {name: StreamState(stream, trackers.get(name)) for name, stream in streams.items()}
         self.queries: dict[str, QueryStatus] = {}
+        self._backlogs: dict[tuple[str, str], Backlog] = {}
+        self._own = Backlog()
         self.link = Link()
         self._stale_after = stale_after
+        self._silence_seconds = silence_seconds
         self._reducers = {
             topic: reducer
             for state in self.streams.values()
@@ -439,39 +562,94 @@ class FeedState:
         kind, _, name = (message.key or b"").decode(errors="replace").partition(":")
         row = _parse(message) if message.value else None
         if kind == "stream" and row is not None and name in self.streams:
-            self.streams[name].apply_status(row)
+            self.streams[name].apply_status(row, message.received_at, message.history)
         elif kind == "producer" and name in self.streams:
             self.streams[name].producer = row
+        elif kind == "ledger" and row is not None and (stream := self.streams.get(name.partition(":")[0])):
+            stream.ledgers[name.partition(":")[2]] = row
         elif kind == "query" and row is not None:
-            before = self.queries.get(name)
-            # A query that idles says no batch time; the last one still tells something.
-            batch_ms = row.get("batch_ms") if "batch_ms" in row or before is None else before.batch_ms
-            self.queries[name] = QueryStatus(
-                query=name,
-                streams=tuple(row.get("streams") or ()),
-                state=str(row.get("state", "")),
-                at=seconds_of(row.get("at")) or 0.0,
-                input_rows_per_second=row.get("input_rows_per_second"),
-                batch_ms=batch_ms,
-                batch_id=row.get("batch_id"),
-                lag=row.get("lag"),
-                message=str(row.get("message") or ""),
-            )
+            self.queries[name] = _query(name, row, message, self.queries.get(name))
+            self._reached(name)
         elif kind == "query":
             self.queries.pop(name, None)
+
+    def _reached(self, name: str) -> None:
+        """Tells each of a query's backlogs how far the query has come."""
+        query = self.queries[name]
+        for state in self._streams_of(query):
+            # What the live query has done is seen here as it comes; its own word, every 30 s, is for what leaves gaps.
+            seen = state.seen if query.query == "live" and state.has_raw else None
+            positions = [at for at in (query.reached.get(state.stream.raw_topic), seen) if at is not None]
+            if positions:
+                self._backlogs.setdefault((name, state.stream.name), Backlog()).reached(max(positions))
+
+    def _streams_of(self, query: QueryStatus) -> Iterable[StreamState]:
+        return (self.streams[name] for name in query.streams if name in self.streams)
+
+    def ended(self, at: float, ends: Mapping[tuple[str, int], int], own: int, own_end: int) -> None:
+        """Where topics ended at that time, by topic and partition; how far this process has come with its own topics,
+        and where those end.
+        """
+        for state in self.streams.values():
+            raw = {partition: end for (topic, partition), end in ends.items() if topic == state.stream.raw_topic}
+            if raw:
+                state.raw_ended(at, raw)
+        for name, query in self.queries.items():
+            self._reached(name)
+            for state in self._streams_of(query):
+                if state.has_raw:
+                    backlog = self._backlogs.setdefault((name, state.stream.name), Backlog())
+                    backlog.ended(at, state.raw_end)
+        self._own.reached(own)
+        self._own.ended(at, own_end)
 
     def snapshot(self, now: float) -> Snapshot:
         return Snapshot(
             at=now,
             link=self.link,
             streams={name: state.view(now, self.link, self._stale_after) for name, state in self.streams.items()},
-            queries=tuple(sorted(self.queries.values(), key=lambda query: query.query)),
+            queries=tuple(sorted(self._judged(now), key=lambda query: (query.query, query.streams))),
+            feed_lag=self._own.lag(now) or Lag(),
         )
 
+    def _judged(self, now: float) -> Iterable[QueryStatus]:
+        for name, query in self.queries.items():
+            lags = {s: backlog.lag(now) for s in query.streams if (backlog := self._backlogs.get((name, s)))}
+            yield replace(
+                query,
+                behind={stream: lag for stream, lag in lags.items() if lag is not None},
+                silent=query.state == RUNNING and now - query.at > self._silence_seconds,
+            )
 
-def silent(query: QueryStatus, now: float) -> bool:
-    """It says it runs, and has not said so for too long: killed, most likely."""
-    return query.state == "running" and now - query.at > STATUS_SILENCE_SECONDS
+
+def _query(name: str, row: Row, message: Message, before: QueryStatus | None) -> QueryStatus:
+    """What a query says, with its times by this machine's clock: its own may be wrong, and hide or feign a silence."""
+    told = seconds_of(row.get("at")) or 0.0
+    at = min(told, message.received_at) if message.history else message.received_at
+    progress = seconds_of(row.get("progress_at"))
+    # A query that has just started has none of these yet; the last ones still tell something.
+    batch_ms = row.get("batch_ms") if "batch_ms" in row or before is None else before.batch_ms
+    return QueryStatus(
+        query=str(row.get("query") or name),
+        streams=tuple(row.get("streams") or ()),
+        state=str(row.get("state", "")),
+        at=at,
+        progress_at=None if progress is None else at - max(told - progress, 0.0),
+        input_rows_per_second=row.get("input_rows_per_second"),
+        batch_ms=batch_ms,
+        batch_id=row.get("batch_id"),
+        lag=row.get("lag"),
+        message=str(row.get("message") or ""),
+        phases_ms=row.get("phases_ms") or {},
+        reached=row.get("reached") or (before.reached if before else {}),
+        told_at=told,
+        clock_ahead=told - at if _is_steady(told, at, message, before) else 0.0,
+    )
+
+
+def _is_steady(told: float, at: float, message: Message, before: QueryStatus | None) -> bool:
+    """Whether it came as long after the one before as it was sent; what Kafka or we held up says nothing of clocks."""
+    return not message.history and before is not None and abs((told - before.told_at) - (at - before.at)) < 1.0
 
 
 def _health(link: Link, age: float | None, stale_after: float) -> Health:

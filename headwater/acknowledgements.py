@@ -7,12 +7,12 @@ few of them, so nobody keeps an offset, and whatever else is lost they are found
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 from pydantic import ValidationError
 
@@ -22,7 +22,7 @@ from headwater.ledger import micros
 TIMEOUT_SECONDS = 5.0
 AT_ONCE = 1_000
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Acknowledgements:
                 self._begin()
             return [remark for message in self._messages() if (remark := self._understood(message))]
         except KafkaException as error:
-            log.warning("%s can't be read: %s", self._topic, error)
+            log.warning("acknowledgements_unread", topic=self._topic, error=str(error))
             self._reached.clear()  # what came before the error is read again, from the beginning
             return []
 
@@ -101,7 +101,8 @@ class Acknowledgements:
         try:
             row = self._model.model_validate_json(message.value() or b"")
         except ValidationError as error:
-            log.warning("%s-%s-%s is no acknowledgement: %s", self._topic, message.partition(), message.offset(), error)
+            place = {"topic": self._topic, "partition": message.partition(), "offset": message.offset()}
+            log.warning("not_an_acknowledgement", **place, error=str(error))
             return None
         return _remark(self.table, row, message.timestamp()[1])
 

@@ -36,7 +36,7 @@ from headwater.counting import brought, brought_columns, ends_of, fresh, positio
 from headwater.csvfiles import write_csv
 from headwater.errors import HeadwaterError
 from headwater.folds import Fold
-from headwater.ledger import PARTITION_SHIFT, Batch, partition_and_offset
+from headwater.ledger import PARTITION_SHIFT, Batch, Ledger, partition_and_offset
 from headwater.processed import Publisher
 from headwater.quality import checked, rejected_columns
 from headwater.settings import Settings
@@ -153,6 +153,10 @@ class Archive:
         """The ledger's, and how many rows the SQL database is ``owed``."""
         outbox = self._tally.outbox
         return self._ledger.counters() | ({"owed": outbox.owed()} if outbox else {})
+
+    @property
+    def ledger(self) -> Ledger:
+        return self._ledger
 
     def _last_appended(self) -> int:
         return max(delta.last_batch(self._path(name), APPLICATION) for name in ("records", "rejected"))

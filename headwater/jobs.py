@@ -11,7 +11,6 @@ queries are the same three:
 from __future__ import annotations
 
 import argparse
-import logging
 import signal
 import threading
 import time
@@ -29,7 +28,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.streaming.readwriter import DataStreamWriter
 
-from headwater import queries
+from headwater import logs, queries
 from headwater.acknowledgements import Acknowledgements
 from headwater.aggregate import Aggregate
 from headwater.archive import Archive
@@ -62,7 +61,8 @@ ahead: the broker answers that one first, and after half a second if nothing new
 DATA_LOSS = "not available in Kafka any more"
 """What Spark says of messages that are gone, whether it notices when it plans a batch or when it reads it."""
 
-log = logging.getLogger(__name__)
+BEAT_SECONDS = 5.0
+"""A query that runs says so this often."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ def run_jobs(jobs: Sequence[StreamJob]) -> int:
     if arguments.accept_loss and not arguments.once:
         parser.error("--accept-loss goes with --once: what is lost later is to be told again")
     settings = load_settings()
+    logs.set_up(settings, "jobs")
     bootstrap = find_broker(settings)
     ensure_topics(settings, bootstrap, [job.stream for job in jobs])
     with Run(jobs, settings, bootstrap, once=arguments.once, accept_loss=arguments.accept_loss) as run:
@@ -158,7 +159,12 @@ class Run:
         _tell_python(self._stop)
         client = client_config(self._settings, self._bootstrap)
         self._status = Status(client)
-        self._spark.streams.addListener(Listener(self._status, [job.stream.name for job in self._jobs]))
+        pace = self._settings.jobs
+        triggers = {"aggregate": pace.aggregate_trigger_seconds, "archive": pace.archive_trigger_seconds}
+        names = [job.stream.name for job in self._jobs]
+        self._listener = Listener(self._status, names, {} if self._once else triggers, finite=self._once)
+        self._spark.streams.addListener(self._listener)
+        self._beaten = time.monotonic()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -167,6 +173,7 @@ class Run:
                 query.stop()
         for close in self._closing:
             close()
+        self._listener.close()
         self._status.close()
         with suppress(Py4JError, OSError):
             self._spark.stop()
@@ -198,7 +205,13 @@ class Run:
         """Python hears signals between two waits only, so the waits are short."""
         while not condition() and not self._stop.wait(0.2):
             self._elapse()
+            self._beat()
         self._raise_failure()
+
+    def _beat(self) -> None:
+        if time.monotonic() - self._beaten >= BEAT_SECONDS:
+            self._beaten = time.monotonic()
+            self._listener.beat([query.name for query in self._queries if query.isActive])
 
     def _elapse(self) -> None:
         """What is done between two batches: silence ends things too, and Spark calls nobody while nothing comes; and
@@ -208,8 +221,9 @@ class Run:
             return
         try:
             if time.monotonic() - self._elapsed >= self._settings.jobs.archive_trigger_seconds:
-                for archive in self._archives.values():
+                for stream, archive in self._archives.items():
                     archive.elapse()
+                    self._tell(stream, archive)
                 self._elapsed = time.monotonic()
             elif self._keeper and self._keeper.is_due():
                 self._keeper.turn()
@@ -276,9 +290,15 @@ class Run:
         aggregate = Aggregate(tallies, together)
         self._closing.append(aggregate.close)
         pace = self._settings.jobs.aggregate_trigger_seconds
+
+        def take(rows: pa.Table) -> None:
+            aggregate.take(rows)
+            for stream, tally in tallies.items():
+                self._status.ledger(stream.name, "fresh", tally.ledger)
+
         return self._start(
             "aggregate",
-            together.frame.writeStream.foreachBatch(lambda batch, _: aggregate.take(batch.toArrow())),
+            together.frame.writeStream.foreachBatch(lambda batch, _: take(batch.toArrow())),
             processingTime=f"{pace} seconds",
         )
 
@@ -321,8 +341,12 @@ class Run:
         with self._at_archives:
             for stream, archive in self._archives.items():
                 archive.take(together.rows_of(stream, rows))
-                self._status.stream(stream.name, archive.counters())
+                self._tell(stream, archive)
             self._elapsed = time.monotonic()
+
+    def _tell(self, stream: Stream, archive: Archive) -> None:
+        self._status.stream(stream.name, archive.counters())
+        self._status.ledger(stream.name, "archive", archive.ledger)
 
     # -- sources and sinks
 

@@ -133,6 +133,13 @@ class Ledger:
             raise
         self._db.execute("COMMIT")
 
+    def size(self) -> dict[str, int]:
+        """``bytes`` on the disk, and ``rows`` of all tables. It reads the whole of them: for now and then."""
+        pages, page_bytes = (self._db.execute(f"PRAGMA {of}").fetchone()[0] for of in ("page_count", "page_size"))
+        tables = self._db.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'").fetchall()
+        rows = sum(self._db.execute(f'SELECT count(*) FROM main."{name}"').fetchone()[0] for (name,) in tables)
+        return {"bytes": pages * page_bytes, "rows": rows}
+
     # -- batches
 
     def consumed(self) -> dict[int, int]:

@@ -11,11 +11,12 @@ ledger was lost (``docs/decisions/0041-sql.md``).
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import uuid4
+
+import structlog
 
 from headwater.folds import FoldBook, Stored, key_of
 from headwater.ledger import Ledger
@@ -33,7 +34,7 @@ CREATE TABLE IF NOT EXISTS sql_mark (one INTEGER PRIMARY KEY CHECK (one = 1), to
     number INTEGER NOT NULL);
 """
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 class Outbox:
@@ -71,19 +72,14 @@ class Outbox:
             self._put_off(reason)
             return
         if self._wait:
-            log.warning("%s answers again: %d rows brought", self._database, brought)
+            log.warning("database_answers_again", database=str(self._database), brought=brought)
         self._wait = self._next_try = 0.0
 
     def _put_off(self, reason: UnreachableError) -> None:
         self._is_prepared = False  # what comes back may be another one
         if not self._wait:
-            log.warning(
-                "%s can't be written to, %d rows wait in the ledger and are brought when it can; everything else goes "
-                "on. The reason: %s",
-                self._database,
-                self.owed(),
-                reason,
-            )
+            # The rows wait in the ledger and are brought when it answers; everything else goes on.
+            log.warning("database_away", database=str(self._database), owed=self.owed(), reason=str(reason))
         self._wait = min(2 * self._wait, LONGEST_WAIT_SECONDS) or FIRST_WAIT_SECONDS
         self._next_try = self._clock() + self._wait
 

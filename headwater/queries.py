@@ -36,13 +36,19 @@ def live(rows: Mapping[Stream, DataFrame]) -> DataFrame:
 
 def _live_of(stream: Stream, rows: DataFrame) -> DataFrame:
     """One pass over the rows: each goes to one of two topics."""
-    good = [*map(_spelled, stream.fields), "flags", "parse_json(extra) AS extra", *POSITION]
-    bad = [f"{value} AS {name}" for name, value in {**rejected_columns(stream), "rejected_at": _NOW}.items()]
+    good = _object([*map(_spelled, stream.fields), "flags", "parse_json(extra) AS extra", *POSITION])
+    rejects = {**rejected_columns(stream), "rejected_at": _NOW}
+    bad = _object([f"{value} AS {name}" for name, value in rejects.items()])
     return rows.selectExpr(
         f"IF(is_valid, '{stream.live_topic}', '{stream.rejected_topic}') AS topic",
         f"IF(is_valid, `{stream.key}`, concat_ws('-', topic, partition, offset)) AS key",
-        f"IF(is_valid, to_json(struct({', '.join(good)}), {_JSON}), to_json(struct({', '.join(bad)}), {_JSON})) AS value",
+        f"IF(is_valid, {good}, {bad}) AS value",
     )
+
+
+def _object(columns: Sequence[Sql]) -> Sql:
+    """Columns as a JSON object, without those that are null."""
+    return f"to_json(struct({', '.join(columns)}), {_JSON})"
 
 
 def _spelled(field: FieldSpec) -> Sql:

@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any, Literal, get_origin
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
@@ -93,6 +93,29 @@ class DashboardSettings(Section):
     aircraft_fade_seconds: float = Field(default=30, gt=0)
     aircraft_gone_seconds: float = Field(default=120, gt=0)
     tiles: str = Field(default="", pattern=r"^(https?://\S+)?$")
+
+
+class HealthSettings(Section):
+    """From when on something is wrong: for `/api/v1/health`, the alarms of the page `/` and `/metrics`."""
+
+    query_silence_seconds: float = Field(default=30, ge=10)
+    live_lag_seconds: float = Field(default=15, gt=0)
+    # Beyond the query's trigger.
+    aggregate_lag_seconds: float = Field(default=30, gt=0)
+    archive_lag_seconds: float = Field(default=120, gt=0)
+    feed_lag_seconds: float = Field(default=10, gt=0)
+    rejected_share: float = Field(default=0.2, gt=0, le=1)
+    late_share: float = Field(default=0.2, gt=0, le=1)
+    clock_skew_seconds: float = Field(default=5, gt=0)
+    end_share: float = Field(default=0.5, gt=0, le=1)
+    end_seconds: float = Field(default=10, ge=0)
+
+
+class LogSettings(Section):
+    """What all parts write of themselves."""
+
+    format: Literal["auto", "text", "json"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 class OpenSkySettings(Section):
@@ -206,6 +229,8 @@ class Settings(Section):
     kafka: KafkaSettings = KafkaSettings()
     sql: SqlSettings = SqlSettings()
     dashboard: DashboardSettings = DashboardSettings()
+    health: HealthSettings = HealthSettings()
+    log: LogSettings = LogSettings()
     opensky: OpenSkySettings = OpenSkySettings()
     spark: SparkSettings = SparkSettings()
     jobs: JobSettings = JobSettings()

@@ -1,13 +1,20 @@
-"""What the jobs say of themselves: the rate, lag and batch time of each query, and each stream's account."""
+"""What the jobs say of themselves: the rate, lag and batch time of each query, each stream's account, and how much the
+ledgers hold.
+
+A query is told anew every few seconds also while nothing comes (:meth:`Listener.beat`), so that one killed with
+``kill -9`` is known by its silence; ``progress_at``, which only a batch's end moves, tells one that hangs.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+import structlog
 from confluent_kafka import Producer
 from pyspark.sql.streaming.listener import (
     QueryIdleEvent,
@@ -18,7 +25,18 @@ from pyspark.sql.streaming.listener import (
     StreamingQueryProgress,
 )
 
+from headwater.ledger import Ledger
 from headwater.topics import STATUS_TOPIC
+
+log = structlog.get_logger(__name__)
+
+SLOW_SECONDS = 60.0
+"""Between two lines about batches of a query that take longer than its trigger."""
+END_SECONDS = 2.0
+"""For the last events to come, before the jobs fall silent for good."""
+MEASURE_SECONDS = 60.0
+MEASURE_SHARE = 200
+"""A ledger's rows are counted at most once a minute, and so rarely that it takes a 200th of the time."""
 
 
 class Status:
@@ -26,13 +44,25 @@ class Status:
 
     def __init__(self, client: dict[str, str]) -> None:
         self._producer = Producer({**client, "linger.ms": "50"})
+        self._measured: dict[tuple[str, str], float] = {}
 
     def query(self, name: str, streams: Sequence[str], state: str, **figures: Any) -> None:
-        self._say(f"query:{name}", {"query": name, "streams": list(streams), "state": state, **figures})
+        """Queries of several drivers go by the same names, and are told apart by their streams."""
+        told = {"query": name, "streams": list(streams), "state": state, **figures}
+        self._say(f"query:{name}:{'+'.join(streams)}", told)
 
     def stream(self, name: str, counters: dict[str, int]) -> None:
         told = {key: counters.get(key, 0) for key in ("records", "rejected", "duplicates", "late", "owed")}
         self._say(f"stream:{name}", {"stream": name, **told})
+
+    def ledger(self, stream: str, name: str, ledger: Ledger) -> None:
+        """How much a ledger holds, now and then; to be called by who writes it, between two batches."""
+        begun = time.monotonic()
+        if begun < self._measured.get((stream, name), 0.0):
+            return
+        self._say(f"ledger:{stream}:{name}", {"stream": stream, "ledger": name, **ledger.size()})
+        cost = time.monotonic() - begun
+        self._measured[stream, name] = begun + max(MEASURE_SECONDS, MEASURE_SHARE * cost)
 
     def close(self) -> None:
         self._producer.flush(5)
@@ -47,31 +77,77 @@ class Status:
 
 
 class Listener(StreamingQueryListener):
-    """Publishes each query's progress as Spark reports it."""
+    """Publishes each query's progress as Spark reports it, and logs its start, its end and batches that take too long.
 
-    def __init__(self, status: Status, streams: Sequence[str]) -> None:
+    ``finite``: the queries end by themselves (``--once``), and then they are not stopped but finished.
+    """
+
+    def __init__(
+        self, status: Status, streams: Sequence[str], triggers: Mapping[str, float], *, finite: bool = False
+    ) -> None:
+        """``triggers``: by query, the seconds from one batch's start to the next."""
         self._status = status
         self._streams = streams
+        self._triggers = triggers
+        self._ended = "finished" if finite else "stopped"
         self._names: dict[str, str] = {}
+        self._told: dict[str, dict[str, Any]] = {}
+        self._slow: dict[str, float] = {}
+
+    def beat(self, names: Collection[str]) -> None:
+        """Says again what was last said of those queries: they still run."""
+        for name in names:
+            if (told := self._told.get(name)) is not None:
+                self._status.query(name, self._streams, "running", **told)
+
+    def close(self) -> None:
+        """Awaits Spark's word of how the queries ended, which comes a moment later, and goes without it: a job that
+        was stopped must not seem to have died.
+        """
+        deadline = time.monotonic() + END_SECONDS
+        while self._told and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for name in list(self._told):
+            self._end(name, "")
 
     def onQueryStarted(self, event: QueryStartedEvent) -> None:
-        self._names[str(event.runId)] = event.name or ""
-        self._status.query(event.name or "", self._streams, "running")
+        name = self._names[str(event.runId)] = event.name or ""
+        log.info("query_started", query=name, streams=self._streams)
+        self._say(name, {})
 
     def onQueryProgress(self, event: QueryProgressEvent) -> None:
         progress = event.progress
-        self._status.query(progress.name or "", self._streams, "running", **figures(progress))
+        self._say(progress.name or "", {**figures(progress), "progress_at": datetime.now(UTC)})
+        self._watch(progress.name or "", progress.batchId, progress.batchDuration / 1000)
 
     def onQueryIdle(self, event: QueryIdleEvent) -> None:
         if name := self._names.get(str(event.runId)):
-            self._status.query(name, self._streams, "running", input_rows_per_second=0.0, lag=0)
+            idle = {"input_rows_per_second": 0.0, "lag": 0, "progress_at": datetime.now(UTC)}
+            self._say(name, {**self._told.get(name, {}), **idle})
 
     def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:
-        name = self._names.pop(str(event.runId), "")
-        if event.exception:
-            self._status.query(name, self._streams, "failed", message=event.exception.splitlines()[0])
+        self._end(self._names.pop(str(event.runId), ""), event.exception or "")
+
+    def _end(self, name: str, exception: str) -> None:
+        self._told.pop(name, None)
+        if exception:
+            message = exception.splitlines()[0]
+            log.error("query_failed", query=name, streams=self._streams, message=message)
+            self._status.query(name, self._streams, "failed", message=message)
         else:
-            self._status.query(name, self._streams, "stopped")
+            log.info(f"query_{self._ended}", query=name, streams=self._streams)
+            self._status.query(name, self._streams, self._ended)
+
+    def _say(self, name: str, told: dict[str, Any]) -> None:
+        self._told[name] = told
+        self._status.query(name, self._streams, "running", **told)
+
+    def _watch(self, name: str, batch: int, seconds: float) -> None:
+        # A real-time batch lasts as long as the time between two checkpoints, which is no trigger.
+        trigger, now = self._triggers.get(name), time.monotonic()
+        if trigger and seconds > trigger and now >= self._slow.get(name, 0.0):
+            self._slow[name] = now + SLOW_SECONDS
+            log.warning("slow_batch", query=name, batch=batch, seconds=round(seconds, 3), trigger_seconds=trigger)
 
 
 def figures(progress: StreamingQueryProgress) -> dict[str, Any]:
@@ -79,11 +155,21 @@ def figures(progress: StreamingQueryProgress) -> dict[str, Any]:
     return {
         "batch_id": progress.batchId,
         "batch_ms": progress.batchDuration,
+        "phases_ms": dict(progress.durationMs),
         "input_rows": progress.numInputRows,
         "input_rows_per_second": _number(progress.inputRowsPerSecond),
         "processed_rows_per_second": _number(progress.processedRowsPerSecond),
         "lag": sum(lag(source.endOffset, source.latestOffset) for source in progress.sources),
+        "reached": {topic: end for source in progress.sources for topic, end in reached(source.endOffset).items()},
     }
+
+
+def reached(end: str | None) -> dict[str, int]:
+    """By topic, how many messages a query has taken, over all partitions, as an offset."""
+    try:
+        return {topic: sum(partitions.values()) for topic, partitions in (json.loads(end or "{}") or {}).items()}
+    except (ValueError, AttributeError):
+        return {}
 
 
 def lag(end: str | None, latest: str | None) -> int:

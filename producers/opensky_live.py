@@ -28,7 +28,7 @@ from producers.replay import RawRecord
 BACK_OFF_S, LONGEST_BACK_OFF_S = 10.0, 300.0
 """After the first failure, and after many."""
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class OpenSky:

@@ -22,6 +22,7 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from headwater import logs
 from headwater.broker import ensure_broker
 from headwater.contracts.base import Stream
 from headwater.kafka import client_config
@@ -146,8 +147,9 @@ class Stop:
 def run(producer: StreamProducer, arguments: Sequence[str] | None = None) -> int:
     """A producer's main program; returns its exit code: 0, or 1 where messages were not delivered."""
     settings = load_settings()
+    logs.set_up(settings, f"producer {producer.stream.name}")
     options = chosen(producer, parse(producer, arguments), settings)
-    log = structlog.get_logger().bind(stream=producer.stream.name, source=options.source)
+    log = structlog.get_logger(__name__).bind(stream=producer.stream.name, source=options.source)
     log = log.bind(why=options.reason) if options.reason else log
     stop = Stop()
     with stop.listening():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,15 +11,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Browser
 
 from headwater.contracts.sales import SALES
 from headwater.settings import REPOSITORY, Settings
+from headwater.topics import STATUS_TOPIC
 from tests.browser import opened
-from tests.sales_messages import Shop
+from tests.sales_messages import Produced, Shop
 from tests.screenshots import take
 from tests.stage import STALE_AFTER, Stage, column, staged, text, until, visit
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 
 
 class SalesStage(Stage):
@@ -132,6 +137,52 @@ def test_7_data_that_stops_raises_a_banner_and_lowers_it_again(stage: SalesStage
         until(lambda: text(page, "#sales-banner") == "")
 
 
+def told(kind: str, **figures: Any) -> Produced:
+    """What the archive of sales says of itself."""
+    value = {
+        "streams": ["sales"],
+        "stream": "sales",
+        "query": "archive",
+        "at": datetime.now(UTC).isoformat(),
+        **figures,
+    }
+    return STATUS_TOPIC, {"query": "query:archive:sales", "stream": "stream:sales"}[kind], value
+
+
+@pytest.mark.parametrize("look", [{"color_scheme": "light"}, {"color_scheme": "dark"}, PHONE])
+def test_7a_an_alarm_says_what_since_when_and_what_to_do_and_goes_when_it_is_over(
+    stage: SalesStage, browser: Browser, look: dict[str, Any]
+) -> None:
+    counts = {"records": 1_000, "rejected": 0, "duplicates": 0, "late": 0}
+    stage.send(told("stream", **counts, owed=0), told("query", state="running", reached={SALES.raw_topic: 0}, lag=0))
+    stage.type_in(SALES.raw_topic, "whatever")
+    with visit(stage, browser, "/", **look) as page:
+        until(lambda: "running" in text(page, "#home-queries"))
+        # It says that nothing waits; the raw topic's end, asked for at the broker, says otherwise.
+        until(lambda: (stage.health() or {})["queries"]["archive"]["lag"] >= 1)
+        stage.send(told("stream", **counts, owed=1_234), told("query", state="failed", message="no space left"))
+        until(lambda: "query archive of sales failed: no space left" in text(page, "#home-status"))
+        until(lambda: "1,234 rows wait for the SQL database" in text(page, "#home-status"))
+        assert re.search(r"since \d\d:\d\d:\d\d UTC, for \d", text(page, "#home-status"))
+        assert "spark-submit jobs/sales.py" in text(page, "#home-status")
+        until(lambda: "▲ archive failed" in text(page, "#home-sales") and "▲ SQL waits" in text(page, "#home-sales"))
+        assert "failed" not in text(page, "#home-trucks")
+        # What is read out names the alarms and changes only with them; the list itself is not read out each second.
+        until(lambda: "archive failed" in text(page, "#home-announced"))
+        assert page.locator("#home-announced").get_attribute("role") == "status"
+        assert page.locator("#home-status [role='alert']").count() == 0
+        health = stage.health()
+        assert health is not None
+        assert {alarm["kind"] for alarm in health["alarms"]} >= {"failed", "owed"}
+        metrics = httpx.get(f"{stage.address}/metrics")
+        assert 'headwater_alarm{kind="failed",level="fault",subject="archive:sales"} 1.0' in metrics.text
+        assert "default-src 'self'" in metrics.headers["content-security-policy"]
+        page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollWidth") <= page.evaluate("innerWidth")
+        stage.send(told("stream", **counts, owed=0), told("query", state="running"))
+        until(lambda: "failed" not in text(page, "#home-status") and "SQL" not in text(page, "#home-sales"))
+
+
 def test_8_start_page_graphs_navigation_and_theme(stage: SalesStage, browser: Browser) -> None:
     stage.send(*stage.shop.status(datetime.now(UTC), 20))
     with visit(stage, browser, "/", color_scheme="dark") as page:
@@ -154,8 +205,7 @@ def test_8_start_page_graphs_navigation_and_theme(stage: SalesStage, browser: Br
 
 @pytest.mark.parametrize("path", ["/", "/sales", "/sales/graph"])
 def test_9_a_phone_s_width_is_enough(stage: SalesStage, browser: Browser, path: str) -> None:
-    phone = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
-    with visit(stage, browser, path, **phone) as page:
+    with visit(stage, browser, path, **PHONE) as page:
         page.wait_for_timeout(1_500)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
 

@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka import Message, Producer
 
 from headwater.contracts.sales import SALES
+from headwater.topics import STATUS_TOPIC
 from tests.integration.test_archive import DAY, TABLES, Rows, expected_tables, keyed, sale
 from tests.ports import free_port
 from tests.suite import SUBMIT, Position, Suite
@@ -92,6 +93,14 @@ def test_once_takes_all_there_is_and_a_second_time_nothing(suite: Suite) -> None
         assert original(row["raw"], value) == value
         assert row["topic"] == SALES.raw_topic
     expected = assert_tables(suite)
+
+    told = {m.key().decode(): json.loads(m.value()) for m in suite.messages(STATUS_TOPIC)}
+    account = told["stream:sales"]
+    assert (account["records"], account["rejected"]) == (len(records), len(rejected))
+    # Each event once, and rows of the tables beside them.
+    events = {row["event_id"] for row in records}
+    assert told["ledger:sales:archive"]["rows"] > len(events)
+    assert told["ledger:sales:fresh"]["bytes"] > 16 * len(events)
 
     live = suite.values(SALES.live_topic)
     assert positions(live) == positions(records)

@@ -24,6 +24,7 @@ from tests.recorded import recorded as recorded_day
 
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE_S = 60
+TEXT = {"HEADWATER_LOG_FORMAT": "text"}
 UCI = """InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country
 536366,22633,HAND WARMER,6,2010-12-01 08:28:00,1.85,17850.0,United Kingdom
 536365,71053,WHITE METAL LANTERN,6,2010-12-01 08:26:00,3.39,17850.0,United Kingdom
@@ -93,7 +94,7 @@ def start(broker: str, tmp_path: Path):
         process = subprocess.Popen(
             [sys.executable, "-m", "producers.sales", *map(str, arguments)],
             cwd=REPOSITORY,
-            env=inherited | {"KAFKA_BOOTSTRAP_SERVERS": broker, "HEADWATER_HOME": str(tmp_path), **environ},
+            env=inherited | {"KAFKA_BOOTSTRAP_SERVERS": broker, "HEADWATER_HOME": str(tmp_path)} | TEXT | environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

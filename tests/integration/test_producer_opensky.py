@@ -31,6 +31,7 @@ from tests.recorded import FOLDER, recorded
 
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE_S = 60
+TEXT = {"HEADWATER_LOG_FORMAT": "text"}
 STATES = [
     ["4b1815", "SWR123  ", "Switzerland", 90, 100, 8.5, 47.4, 9_000.0, False, 230.5, 91.2, 0.0, None, 9_100.0, "1000",
      False, 0, 4],
@@ -127,7 +128,7 @@ def start(broker: str, tmp_path: Path):
         process = subprocess.Popen(
             [sys.executable, "-m", "producers.aircraft", *map(str, arguments)],
             cwd=REPOSITORY,
-            env=inherited | {"KAFKA_BOOTSTRAP_SERVERS": broker, "HEADWATER_HOME": str(tmp_path), **environ},
+            env=inherited | {"KAFKA_BOOTSTRAP_SERVERS": broker, "HEADWATER_HOME": str(tmp_path)} | TEXT | environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

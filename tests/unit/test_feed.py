@@ -192,7 +192,7 @@ def test_rejects_and_what_only_the_archive_knows(feed: FeedState) -> None:
 
 def query(state: str = "running", at: float = NOW, **more: Any) -> Message:
     value = {"query": "live", "streams": ["sales"], "state": state, "at": iso(at), "lag": 7, **more}
-    return message(STATUS_TOPIC, value, key="query:live")
+    return message(STATUS_TOPIC, value, key="query:live", at=at)
 
 
 def test_health_names_every_reason(feed: FeedState) -> None:
@@ -203,11 +203,12 @@ def test_health_names_every_reason(feed: FeedState) -> None:
     feed.apply(query())
     assert report(feed.snapshot(NOW)).status is Status.OK
     assert feed.snapshot(NOW).lag("sales") == 7
+    feed.apply(query(at=NOW + 40))
     assert "no data for 40 s" in report(feed.snapshot(NOW + 40)).reasons[0]
-    feed.apply(live(2, at=NOW + 100))
-    assert "has not reported for 100 s" in report(feed.snapshot(NOW + 100)).reasons[0]
-    feed.apply(query("failed", NOW + 100, message="boom"))
-    assert report(feed.snapshot(NOW + 100)).reasons == ("query live failed: boom",)
+    feed.apply(live(2, at=NOW + 140))
+    assert "has not reported for 100 s" in report(feed.snapshot(NOW + 140)).reasons[0]
+    feed.apply(query("failed", NOW + 140, message="boom"))
+    assert "query live of sales failed: boom" in report(feed.snapshot(NOW + 140)).reasons[0]
     feed.link = Link(Health.CANNOT_CONNECT, "refused")
     assert report(feed.snapshot(NOW)).status is Status.DOWN
 

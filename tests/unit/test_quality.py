@@ -315,8 +315,8 @@ def split(spark: SparkSession, values: list[bytes | None]) -> Split:
     rows = checked(messages(spark, values), SALES).persist()
     out = Split(values)
     try:
-        columns = [column.alias(name) for name, column in rejected_columns(SALES).items()]
-        bad = rows.where(F.size("reasons") > 0).select(*columns)
+        columns = [f"{value} AS {name}" for name, value in rejected_columns(SALES).items()]
+        bad = rows.where(F.size("reasons") > 0).selectExpr(*columns)
         for kept, part in ((out.valid, valid(rows)), (out.rejected, bad)):
             for row in part.toArrow().to_pylist():
                 kept[row["offset"]] = row

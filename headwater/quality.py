@@ -19,7 +19,9 @@ from headwater.contracts.base import MONEY_DECIMALS, MONEY_DIGITS, FieldSpec, Ki
 AHEAD_ALLOWED = "INTERVAL 1 DAY"
 """An ``event_time`` further ahead of Kafka's timestamp than this rejects its record."""
 
-_ISO_8601_WITH_OFFSET = r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d(:?\d\d)?)$"
+_ISO_8601_WITH_OFFSET = r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d(:?\d\d)?)\z"
+_UP_TO_MINUTES = 16
+"""Characters of ``2026-05-04T10:00``."""
 _FIRST_MOMENT = "0001-01-02T00:00:00Z"
 """Python and Arrow have no year 0; a day later no window or offset leads there."""
 
@@ -28,6 +30,8 @@ _WIDE = "DECIMAL(38,18)"
 
 _MONEY = f"DECIMAL({MONEY_DIGITS},{MONEY_DECIMALS})"
 _DECIMAL_TEXT = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$"
+_SHORT_DECIMAL_TEXT = r"^\s*[+-]?(\d{1,999}(\.\d{0,999})?|\.\d{1,999})([eE][+-]?0*\d{1,3})?\s*$"
+"""Spark's cast fails the job on ``1e-999999999``, and takes minutes over a million digits."""
 
 _WHOLES = ("ARRAY<BIGINT>", "ARRAY<BIGINT>", "ARRAY<VOID>")
 """What a list of whole numbers is cast to, and how a VARIANT holds one, the empty one too."""
@@ -178,7 +182,7 @@ def _plain(field: FieldSpec) -> list[Column]:
     as_number = "DOUBLE" if field.kind is Kind.NUMBER else _WIDE
     number = F.when(_is_number(field), F.expr(f"try_cast({variant} AS {as_number})"))
     spelled = F.expr(f"try_cast({variant} AS STRING)")
-    amount = F.when(_is_number(field) | spelled.rlike(_DECIMAL_TEXT), spelled.try_cast(_WIDE))
+    amount = F.when(_is_number(field) | spelled.rlike(_SHORT_DECIMAL_TEXT), spelled.try_cast(_WIDE))
     match field.kind:
         case Kind.TEXT | Kind.TIME:
             return [text]
@@ -212,10 +216,18 @@ def _cast(field: FieldSpec) -> Column:
             is_one = F.schema_of_variant(name).isin(*json_types)
             return F.when(is_one, F.expr(f"try_cast(`{name}` AS {as_type})"))
         case Kind.TIME:
-            moment = F.when(_text(field).rlike(_ISO_8601_WITH_OFFSET), F.upper(_text(field)).try_cast("TIMESTAMP"))
+            moment = F.when(
+                _text(field).rlike(_ISO_8601_WITH_OFFSET), _with_seconds(_text(field)).try_cast("TIMESTAMP")
+            )
             return F.when(moment >= F.lit(_FIRST_MOMENT).cast("TIMESTAMP"), moment)
         case _:
             raise TypeError(f"{field.name}: a raw record can't carry {field.kind}")
+
+
+def _with_seconds(time: Column) -> Column:
+    """Spark's cast knows no lower case, and no offset right after the minutes."""
+    minutes, rest = time.substr(1, _UP_TO_MINUTES), time.substr(_UP_TO_MINUTES + 1, 32)
+    return F.upper(F.when(rest.startswith(":"), time).otherwise(F.concat(minutes, F.lit(":00"), rest)))
 
 
 def _is_missing(field: FieldSpec) -> Column:

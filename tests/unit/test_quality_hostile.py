@@ -1,8 +1,8 @@
 """Hostile messages of every contract, against its rules in plain Python (``tests/contract_rules.py``).
 
-Alone: ``pytest tests/unit/test_quality_hostile.py``, some 50 seconds of CPU. Other messages at each run, and as many of them as
-wanted: ``HOSTILE_MESSAGES=20000 pytest tests/unit/test_quality_hostile.py --hypothesis-profile=explore``. What is found
-so becomes a literal case in ``tests/unit/test_quality.py`` or here.
+Alone: ``pytest tests/unit/test_quality_hostile.py``, some 50 seconds of CPU. Other messages at each run, and as many of
+them as wanted: ``HOSTILE_MESSAGES=20000 pytest tests/unit/test_quality_hostile.py --hypothesis-profile=explore``. What
+is found so becomes a literal case in ``tests/unit/test_quality.py`` or here.
 """
 
 import json

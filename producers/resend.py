@@ -68,6 +68,7 @@ class Mended:
     """A record that is to be sent, and what still speaks against it."""
 
     line: int
+    position: str
     record: Record
     reasons: tuple[str, ...]
 
@@ -117,14 +118,14 @@ def mended(stream: Stream, lines: Iterable[Record], changes: Record) -> Iterator
         if record is None:
             record = _object(line["raw"]) if isinstance(line.get("raw"), str) else None
         if not isinstance(record, dict):
-            yield Mended(number, {}, ("not_json",))
+            yield Mended(number, line["position"], {}, ("not_json",))
             continue
         record = record | changes
         if not _is_text(record.get("event_id")):
             record["event_id"] = line["position"]
         if not stream.event_seconds and not _is_text(record.get("event_time")):
             record["event_time"] = line["kafka_timestamp"]
-        yield Mended(number, record, tuple(still_wrong(stream, record)))
+        yield Mended(number, line["position"], record, tuple(still_wrong(stream, record)))
 
 
 def still_wrong(stream: Stream, record: Record) -> Iterator[str]:
@@ -295,7 +296,7 @@ def _send(settings: Settings, stream: Stream, records: Callable[[], Iterable[Men
     for each in records():
         (bad if each.reasons else good).append(each)
     for each in bad[:SHOWN]:
-        print(f"line {each.line}: {', '.join(each.reasons)}", file=sys.stderr)
+        print(f"line {each.line}, {each.position}: {', '.join(each.reasons)}", file=sys.stderr)
     if len(bad) > SHOWN:
         print(f"and {len(bad) - SHOWN} more", file=sys.stderr)
     sent = 0 if dry else _produce(settings, stream, good)

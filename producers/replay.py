@@ -248,7 +248,7 @@ def number(text: str) -> float | str:
     """A finite number as a float; else the text."""
     if not _NUMBER.fullmatch(text.strip()):
         return text
-    value = float(text)
+    value = float(text.strip())  # which does not strip all that str does
     return value if math.isfinite(value) else text
 
 

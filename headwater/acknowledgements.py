@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
@@ -100,10 +100,10 @@ class Acknowledgements:
     def _understood(self, message: Message) -> Remark | None:
         try:
             row = self._model.model_validate_json(message.value() or b"")
-        except ValidationError as error:
+            return _remark(self.table, row, message.timestamp()[1])
+        except (ValidationError, OverflowError) as error:
             log.warning("%s-%s-%s is no acknowledgement: %s", self._topic, message.partition(), message.offset(), error)
             return None
-        return _remark(self.table, row, message.timestamp()[1])
 
 
 def _remark(table: Table, row: Row, arrived_ms: int) -> Remark:
@@ -112,4 +112,5 @@ def _remark(table: Table, row: Row, arrived_ms: int) -> Remark:
 
 
 def _units(value: Any) -> Any:
-    return micros(value) if isinstance(value, datetime) else value
+    """In UTC some times are of year 0 or 10000: OverflowError, now rather than with each row that is shown."""
+    return micros(value.astimezone(UTC)) if isinstance(value, datetime) else value

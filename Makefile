@@ -10,7 +10,7 @@ export STREAMS
 RESOLVE = uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
 .PHONY: help setup setup-test demo test run-producers jobs dashboard kafka-up kafka-down notebooks \
-	bench chaos lint typecheck check lock reset clean
+	bench chaos lint typecheck check lock reset resend clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ lock: setup-test ## resolve all dependencies anew, jars included
 
 reset: setup ## forget one stream's checkpoints and tables: make reset STREAM=sales
 	@$(PYTHON) -m headwater.reset $(STREAM)
+
+resend: setup ## what was rejected, to be mended and sent again: make resend STREAM=sales ARGS="--out mend.jsonl"
+	@$(PYTHON) -m producers.resend $(STREAM) $(ARGS)
 
 clean: ## remove .venv and caches; data under var stays
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -495,7 +495,7 @@ class StreamState:
         """
         if self.producer is None:
             return 0.0
-        return float(self.producer.get("interval_s") or STATUS_SILENCE_SECONDS)
+        return _positive(self.producer.get("interval_s")) or STATUS_SILENCE_SECONDS
 
     def view(self, now: float, link: Link, stale_after: float) -> StreamView:
         age = None if self._last_data is None else max(now - self._last_data, 0.0)
@@ -509,7 +509,7 @@ class StreamState:
             live=self._live.newest_first(),
             live_count=self._live_count,
             rejected=self._rejected.newest_first(),
-            rejected_count=max(self._rejected_count, int(self._archive.get("rejected") or 0)),
+            rejected_count=max(self._rejected_count, int(_positive(self._archive.get("rejected")))),
             duplicates=self._archive.get("duplicates"),
             late=self._archive.get("late"),
             live_latency=self._live_latency.latency(now),
@@ -556,7 +556,13 @@ class FeedState:
         } | {STATUS_TOPIC: self._apply_status}
 
     def apply(self, message: Message) -> None:
-        self._reducers[message.topic](message)
+        """Anybody may write to a topic: what can't be made sense of is logged, and what follows it is read."""
+        reduce = self._reducers[message.topic]
+        try:
+            reduce(message)
+        except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError):
+            place = {"topic": message.topic, "partition": message.partition, "offset": message.offset}
+            log.warning("not_understood", **place, exc_info=True)
 
     def _apply_status(self, message: Message) -> None:
         kind, _, name = (message.key or b"").decode(errors="replace").partition(":")
@@ -658,6 +664,11 @@ def _health(link: Link, age: float | None, stale_after: float) -> Health:
     if age is None:
         return Health.NO_DATA
     return Health.LIVE if age <= stale_after else Health.STOPPED
+
+
+def _positive(value: Any) -> float:
+    """A number above 0; 0 where it is none."""
+    return value if isinstance(value, int | float) and 0 < value < float("inf") else 0.0
 
 
 def _position(row: Row, message: Message) -> tuple[Any, ...]:

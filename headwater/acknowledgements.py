@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import structlog
@@ -100,11 +100,11 @@ class Acknowledgements:
     def _understood(self, message: Message) -> Remark | None:
         try:
             row = self._model.model_validate_json(message.value() or b"")
-        except ValidationError as error:
+            return _remark(self.table, row, message.timestamp()[1])
+        except (ValidationError, OverflowError) as error:
             place = {"topic": self._topic, "partition": message.partition(), "offset": message.offset()}
             log.warning("not_an_acknowledgement", **place, error=str(error))
             return None
-        return _remark(self.table, row, message.timestamp()[1])
 
 
 def _remark(table: Table, row: Row, arrived_ms: int) -> Remark:
@@ -113,4 +113,5 @@ def _remark(table: Table, row: Row, arrived_ms: int) -> Remark:
 
 
 def _units(value: Any) -> Any:
-    return micros(value) if isinstance(value, datetime) else value
+    """In UTC some times are of year 0 or 10000: OverflowError, now rather than with each row that is shown."""
+    return micros(value.astimezone(UTC)) if isinstance(value, datetime) else value

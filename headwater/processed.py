@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from headwater.contracts.base import Stream, Table
 from headwater.errors import HeadwaterError
+from headwater.kafka import ENVELOPE
 
 
 class Publisher(Protocol):
@@ -24,6 +25,9 @@ class Publisher(Protocol):
 class PublishError(HeadwaterError):
     """Kafka did not take a row; the ledger still holds it as unpublished."""
 
+
+KAFKAS_MOST = 1_000_000
+"""Bytes of a message, where the client's properties don't say."""
 
 OWN_KIND = "row_kind"
 """Every value's ``kind`` is its table's name; a column ``kind`` of the table itself goes by this name."""
@@ -52,8 +56,10 @@ class ProcessedTopic:
         """``source``: the query that writes, ``aggregate`` or ``archive``."""
         self._topic = stream.processed_topic
         self._source = source
+        # A long name stands in a row's key and several times in its value: longer than the record that it came with.
+        most = int(client.get("message.max.bytes", KAFKAS_MOST)) * ENVELOPE
         # As Spark's sink chooses a partition: in two of them, a key would have two last values.
-        self._producer = Producer({**client, "partitioner": "murmur2_random"})
+        self._producer = Producer({**client, "partitioner": "murmur2_random", "message.max.bytes": most})
         self._failed: KafkaError | None = None
 
     def correct(self, table: Table, row: dict[str, Any], as_of: datetime) -> None:

@@ -23,7 +23,9 @@ from headwater.contracts.base import MONEY_DECIMALS, MONEY_DIGITS, FieldSpec, Ki
 AHEAD_ALLOWED = "INTERVAL 1 DAY"
 """An ``event_time`` further ahead of Kafka's timestamp than this rejects its record."""
 
-_ISO_8601_WITH_OFFSET = r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d(:?\d\d)?)$"
+_ISO_8601_WITH_OFFSET = r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d(:?\d\d)?)\z"
+_UP_TO_MINUTES = 16
+"""Characters of ``2026-05-04T10:00``."""
 _FIRST_MOMENT = "TIMESTAMP'0001-01-02 00:00:00+00:00'"
 """Python and Arrow have no year 0; a day later no window or offset leads there."""
 
@@ -32,6 +34,8 @@ _WIDE = "DECIMAL(38,18)"
 
 _MONEY = f"DECIMAL({MONEY_DIGITS},{MONEY_DECIMALS})"
 _DECIMAL_TEXT = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$"
+_SHORT_DECIMAL_TEXT = r"^\s*[+-]?(\d{1,999}(\.\d{0,999})?|\.\d{1,999})([eE][+-]?0*\d{1,3})?\s*$"
+"""Spark's cast fails the job on ``1e-999999999``, and takes minutes over a million digits."""
 
 POSITION = ("topic", "partition", "offset", "kafka_timestamp")
 """What the account is kept by, and Kafka's clock."""
@@ -201,9 +205,9 @@ def _is_number(field: FieldSpec) -> Sql:
     return f"{_type(field)} IN ('BI', 'DE', 'DO')"
 
 
-def _is_amount(field: FieldSpec) -> Sql:
-    """A number, or text that spells one."""
-    return f"({_is_number(field)} OR ({_type(field)} = 'ST' AND {_spelled(field)} RLIKE r'{_DECIMAL_TEXT}'))"
+def _is_amount(field: FieldSpec, spelled: str) -> Sql:
+    """A number, or text that spells one as a pattern has it."""
+    return f"({_is_number(field)} OR ({_type(field)} = 'ST' AND {_spelled(field)} RLIKE r'{spelled}'))"
 
 
 def _spelled(field: FieldSpec) -> Sql:
@@ -213,7 +217,7 @@ def _spelled(field: FieldSpec) -> Sql:
 def _exact(field: FieldSpec) -> Sql:
     """A number as it was written; null where it is none, or too large to hold."""
     if field.kind is Kind.MONEY:
-        return f"IF({_is_amount(field)}, try_cast({_spelled(field)} AS {_WIDE}), NULL)"
+        return f"IF({_is_amount(field, _SHORT_DECIMAL_TEXT)}, try_cast({_spelled(field)} AS {_WIDE}), NULL)"
     return f"IF({_is_number(field)}, try_cast({_variant(field)} AS {_WIDE}), NULL)"
 
 
@@ -221,14 +225,14 @@ def _cast(field: FieldSpec) -> Sql:
     variant, text, exact = _variant(field), _text(field), _exact(field)
     casts = {
         Kind.TEXT: f"IF(trim({text}) != '', {text}, NULL)",
-        Kind.TIME: f"IF({text} RLIKE r'{_ISO_8601_WITH_OFFSET}', try_cast(upper({text}) AS TIMESTAMP), NULL)",
+        Kind.TIME: f"IF({text} RLIKE r'{_ISO_8601_WITH_OFFSET}', try_cast({_with_seconds(text)} AS TIMESTAMP), NULL)",
         # Most are written as whole numbers; the others take longer.
         Kind.WHOLE: f"CASE WHEN {_type(field)} = 'BI' THEN try_cast({variant} AS BIGINT)"
         f" WHEN {exact} = floor({exact}) THEN try_cast({exact} AS BIGINT) END",
         Kind.NUMBER: f"IF({_is_number(field)}, try_cast({variant} AS DOUBLE), NULL)",
         # From what was written, not from the exact number, which would be rounded twice.
         Kind.MONEY: f"CASE WHEN {_is_number(field)} THEN try_cast({variant} AS {_MONEY})"
-        f" WHEN {_is_amount(field)} THEN try_cast({_spelled(field)} AS {_MONEY}) END",
+        f" WHEN {_is_amount(field, _SHORT_DECIMAL_TEXT)} THEN try_cast({_spelled(field)} AS {_MONEY}) END",
         Kind.BOOLEAN: f"IF(schema_of_variant({variant}) = 'BOOLEAN', try_cast({variant} AS BOOLEAN), NULL)",
         # An empty list has no type.
         Kind.WHOLES: f"IF(schema_of_variant({variant}) IN ('ARRAY<BIGINT>', 'ARRAY<VOID>'),"
@@ -237,6 +241,12 @@ def _cast(field: FieldSpec) -> Sql:
     if field.kind not in casts:
         raise TypeError(f"{field.name}: a raw record can't carry {field.kind}")
     return casts[field.kind]
+
+
+def _with_seconds(time: Sql) -> Sql:
+    """Spark's cast knows no lower case, and no offset right after the minutes."""
+    rest = f"substr({time}, {_UP_TO_MINUTES + 1})"
+    return f"upper(IF(startswith({rest}, ':'), {time}, concat(left({time}, {_UP_TO_MINUTES}), ':00', {rest})))"
 
 
 def _is_missing(field: FieldSpec) -> Sql:
@@ -257,7 +267,7 @@ def _is_of_other_type(field: FieldSpec) -> Sql:
         case Kind.NUMBER:
             return f"NOT {_is_number(field)}"
         case Kind.MONEY:
-            return f"NOT {_is_amount(field)}"
+            return f"NOT {_is_amount(field, _DECIMAL_TEXT)}"
         case _:
             return f"`{field.name}` IS NULL"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -111,7 +112,7 @@ def open_eia(path: Path) -> Converter:
         intensity = _fraction(cells[EIA_INTENSITY])
         powers = [power for name in EIA_FUELS.intersection(cells) if (power := _fraction(cells[name])) is not None]
         if intensity is not None and powers:
-            record |= {"emission_kg": float(sum(powers) * intensity), "energy_mwh": float(sum(powers))}
+            record |= _floats(emission_kg=sum(powers) * intensity, energy_mwh=sum(powers))
         return [record]
 
     return convert
@@ -172,11 +173,11 @@ def open_codecarbon(_path: Path) -> Converter:
         if before is None or now.duration < before.duration or now.emissions < before.emissions:
             before = Reached(Fraction(0), Fraction(0), Fraction(0))
         reached[run] = now
-        record["emission_kg"] = float(now.emissions - before.emissions)
+        record |= _floats(emission_kg=now.emissions - before.emissions)
         if now.duration > before.duration:
-            record["interval_s"] = float(now.duration - before.duration)
+            record |= _floats(interval_s=now.duration - before.duration)
         if now.energy is not None and before.energy is not None and now.energy >= before.energy:
-            record["energy_mwh"] = float((now.energy - before.energy) / 1_000)
+            record |= _floats(energy_mwh=(now.energy - before.energy) / 1_000)
         return [record]
 
     return convert
@@ -274,6 +275,15 @@ def _named(cells: Cells, casts: Casts) -> RawRecord:
             field, cast = casts.get(name, (name, str))
             record[field] = cast(text)
     return record
+
+
+def _floats(**numbers: Fraction | int) -> RawRecord:
+    """The nearest floats, without what no float can hold."""
+    floats = {}
+    for name, value in numbers.items():
+        with suppress(OverflowError):
+            floats[name] = float(value)
+    return floats
 
 
 def _fraction(text: str) -> Fraction | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
-from producers.replay import EPOCH, ReplayError, number
+from producers.replay import EPOCH, ReplayError, aware, number
 
 Aliases = Mapping[str, tuple[tuple[str, ...], ...]]
 """A field's names without case, spaces and signs, in steps: the first counts of which a header has one."""
@@ -66,4 +66,7 @@ def timestamp(text: str) -> datetime | str:
 def utc(text: str) -> datetime | str:
     """The same, UTC where it names no offset."""
     when = timestamp(text)
-    return when.replace(tzinfo=UTC) if isinstance(when, datetime) and when.tzinfo is None else when
+    try:
+        return aware(when) if isinstance(when, datetime) else when
+    except OverflowError:
+        return text

@@ -23,7 +23,7 @@ import re
 import zlib
 from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -52,6 +52,10 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 
 LONGEST_CELL = 131_072
 """Characters in a cell, the csv module's own default. A longer one is most likely a quote left open."""
+
+
+_END = "\0end of the file\0"
+"""Read as a line behind the last: in a row of its own, unless a quote is open, and all rows behind it are one cell."""
 
 
 class ReplayError(HeadwaterError):
@@ -197,14 +201,16 @@ def shifted(
 ) -> Iterator[Recorded]:
     """The same records at another time, as other events: `suffix` is added to each `event_id`.
 
-    `seconds_fields` are times, too, in whole seconds; where there are any, all times move by whole seconds.
+    `seconds_fields` are times, too, in whole seconds; where there are any, all times move by whole seconds. A time that
+    a move would take beyond the calendar stays.
     """
     by = timedelta(seconds=by // timedelta(seconds=1)) if seconds_fields else by
     step = by // MICROSECOND
     for item in recorded:
         record = dict(item.record, event_id=f"{item.record['event_id']}-{suffix}")
         if isinstance(record.get("event_time"), datetime):
-            record["event_time"] += by
+            with suppress(OverflowError):
+                record["event_time"] += by
         for name in seconds_fields:
             if isinstance(record.get(name), int):
                 record[name] += by // timedelta(seconds=1)
@@ -242,7 +248,7 @@ def number(text: str) -> float | str:
     """A finite number as a float; else the text."""
     if not _NUMBER.fullmatch(text.strip()):
         return text
-    value = float(text)
+    value = float(text.strip())  # which does not strip all that str does
     return value if math.isfinite(value) else text
 
 
@@ -259,10 +265,16 @@ def boolean(text: str) -> bool | str:
 def instant(text: str) -> datetime | str:
     """ISO 8601 as an aware time, UTC where it names no offset; else the text."""
     try:
-        value = datetime.fromisoformat(text.strip())
-    except ValueError:
+        return aware(datetime.fromisoformat(text.strip()))
+    except (ValueError, OverflowError):
         return text
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def aware(value: datetime) -> datetime:
+    """A time with its offset, UTC where it has none. Raises OverflowError where UTC has it in year 0 or 10000."""
+    value = value if value.tzinfo else value.replace(tzinfo=UTC)
+    value.astimezone(UTC)
+    return value
 
 
 _CASTS: dict[Kind, Callable[[str], Any]] = {
@@ -364,12 +376,14 @@ def _rows(path: Path, encoding: str) -> Iterator[Iterator[list[str]]]:
 def _parsed(path: Path, text: IO[str]) -> Iterator[list[str]]:
     """The CSV's rows without blank lines; a row may span several lines."""
     csv.field_size_limit(LONGEST_CELL)  # of the whole process, and others raise it
-    reader = csv.reader(text)
+    reader = csv.reader(itertools.chain(text, [_END]))
     line = 0
     try:
         for row in reader:
+            if row and row[-1].endswith(_END) and row != [_END]:
+                raise csv.Error("the file ends within quotes")
             line = reader.line_num
-            if row:
+            if row and row != [_END]:
                 yield row
     except csv.Error as error:
         raise ReplayError(f"{path}: from line {line + 1}: {error}; is a quote left open there?") from error

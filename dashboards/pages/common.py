@@ -203,8 +203,9 @@ def rejected_rows(stream: str, snapshot: Snapshot, view: View) -> list[dict[str,
 
 
 def rejected_count(stream: str, snapshot: Snapshot, view: View) -> str:
-    """How many in all, as far as is known."""
-    return f"{whole(snapshot.streams[stream].rejected_count)} in all"
+    """How many in all, as far as is known, and what mends them."""
+    count = snapshot.streams[stream].rejected_count
+    return f"{whole(count)} in all" + (f"; to mend them: make resend STREAM={stream}" if count else "")
 
 
 def version(stream: str, table: str, snapshot: Snapshot) -> int:

@@ -17,7 +17,7 @@ from headwater.contracts.sales import SALES, Sale
 from headwater.settings import Settings
 from producers import run, sales
 from producers.delivery import encode
-from producers.replay import ReplayError, contract_format, last_time, replay, shifted, survey
+from producers.replay import ReplayError, contract_format, last_time, number, replay, shifted, survey, whole
 from producers.sales_replay import UCI_ONLINE_RETAIL
 from tests.recorded import recorded
 
@@ -160,6 +160,28 @@ def test_own_names(write):
     }
     assert second == {"event_time": time + timedelta(hours=1), "product": "TV", "quantity": -2, "price": "4.99e2"}
     assert third == {"event_time": "soon", "product": "TV", "quantity": "1_000", "price": "NaN"}
+
+
+def test_a_number_within_all_that_is_blank_to_python():
+    """Found by Atheris: `str` strips the information separators, `float` doesn't."""
+    assert number("\x1d3") == 3.0
+    assert whole("\x1d3\x1f") == 3
+
+
+def test_a_file_that_ends_within_quotes_is_refused(write):
+    path = write(OWN + '2010-12-01,TV,1,1\n2010-12-01,"TV,1,1\n2010-12-01,TV,1,1\n')
+    with pytest.raises(ReplayError, match=r"sales.csv: from line 3: the file ends within quotes"):
+        survey(path, FORMATS)
+
+
+def test_times_and_moves_beyond_the_calendar(write):
+    rows = "0001-01-01T00:00:00+05:00,TV,1,1\n0001-01-02T00:00:00Z,TV,1,1\n9999-12-31T00:00:00Z,TV,1,1\n"
+    recording = survey(write(OWN + rows), FORMATS)
+    first, second, third = recording.as_recorded()
+    assert first.record["event_time"] == "0001-01-01T00:00:00+05:00"
+    by = NOW - last_time([recording], None)
+    _, stays, moved = (item.record["event_time"] for item in shifted([first, second, third], by, "x"))
+    assert (stays, moved) == (second.record["event_time"], NOW)
 
 
 def test_numbers_too_long_to_mean_anything_stay_text(write):

@@ -228,7 +228,7 @@ def _cast(field: FieldSpec) -> Sql:
         Kind.TIME: f"IF({text} RLIKE r'{_ISO_8601_WITH_OFFSET}', try_cast({_with_seconds(text)} AS TIMESTAMP), NULL)",
         # Most are written as whole numbers; the others take longer.
         Kind.WHOLE: f"CASE WHEN {_type(field)} = 'BI' THEN try_cast({variant} AS BIGINT)"
-        f" WHEN {exact} = floor({exact}) THEN try_cast({exact} AS BIGINT) END",
+        f" WHEN {exact} = floor({exact}) THEN try_cast(floor({exact}) AS BIGINT) END",
         Kind.NUMBER: f"IF({_is_number(field)}, try_cast({variant} AS DOUBLE), NULL)",
         # From what was written, not from the exact number, which would be rounded twice.
         Kind.MONEY: f"CASE WHEN {_is_number(field)} THEN try_cast({variant} AS {_MONEY})"

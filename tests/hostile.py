@@ -83,6 +83,11 @@ NAMES = [
 """Of fields that no contract knows, as they stand between quotes."""
 
 
+def _is_told_alike(number: float) -> bool:
+    """Java before 19 spells some doubles with more digits than they need, which makes other whole numbers of them."""
+    return abs(number) < 2**53 or abs(number) >= 2**63
+
+
 def spelled(text: str) -> str:
     """A text as JSON, raw or escaped."""
     return json.dumps(text, ensure_ascii=len(text) % 2 == 0)
@@ -94,7 +99,7 @@ VALUES = [*NUMBERS, *map(spelled, TEXTS), *map(spelled, TIMES), *ESCAPES, *OTHER
 _ANY = st.one_of(
     st.sampled_from(VALUES),
     st.integers(-(10**25), 10**25).map(str),
-    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.floats(allow_nan=False, allow_infinity=False).filter(_is_told_alike).map(repr),
     st.text(max_size=8).map(spelled),
     st.integers(2, 60).map(lambda depth: "[" * depth + "]" * depth),
     st.integers(2, 60).map(lambda depth: '{"a":' * depth + "1" + "}" * depth),

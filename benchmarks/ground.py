@@ -62,13 +62,20 @@ def ground(streams: Sequence[Stream], partitions: int, **more: str) -> Iterator[
                 stop_broker(found)
 
 
-def produce(settings: Settings, bootstrap: str, stream: Stream, records: int) -> float:
+Change = Callable[[int, Mapping[str, Any]], Mapping[str, Any]]
+"""A simulated record by its number -> the record that is sent."""
+
+
+def produce(
+    settings: Settings, bootstrap: str, stream: Stream, records: int, change: Change = lambda _, record: record
+) -> float:
     """Sends what the stream's own producer simulates, as it would. Returns the mean number of bytes of a record."""
-    fast: Mapping[str, Any] = {**PRODUCER_DEFAULTS, "linger.ms": "50", **client_config(settings, bootstrap)}
+    fast: dict[str, Any] = {**PRODUCER_DEFAULTS, "linger.ms": "50", **client_config(settings, bootstrap)}
     producer = Producer(fast)
     simulated = import_module(f"producers.{stream.name}").simulate(seed=1)
     total = 0
-    for record in itertools.islice(simulated, records):
+    for number, told in enumerate(itertools.islice(simulated, records)):
+        record = change(number, told)
         value = encode(record)
         total += len(value)
         while True:

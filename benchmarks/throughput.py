@@ -21,18 +21,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from statistics import median
 
-import psutil
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.readwriter import DataStreamWriter
 
 from benchmarks.figures import MINUS, Table, percent, ratio
 from benchmarks.ground import broker_process, ground, in_process, produce
+from benchmarks.processes import cpu_of, own_cpu
 from benchmarks.rivals.environment import quix_python
 from headwater.contracts import Stream
 from headwater.errors import HeadwaterError
@@ -42,7 +42,6 @@ from headwater.quality import checked, valid
 from headwater.settings import REPOSITORY, Settings, load_settings
 from jobs.suite import JOBS
 
-PARTITIONS = 4
 LIMIT, ONE_BATCH, PARSED = "Kafka to nothing, the limit", "the same in one batch", "parsed and checked, to nothing"
 LIVE, AGGREGATE, ARCHIVE = "live, to Kafka", "aggregate, to Kafka", "archive, to Delta, CSV, SQL and Kafka"
 QUIX, LOOP = "Quix Streams, the aggregate's tables", "plain kafka-python loop, the same"
@@ -60,6 +59,9 @@ class Sizes:
     records: int = 300_000
     rival_records: int = 30_000
     runs: int = 3
+    partitions: int = 4
+    only: tuple[str, ...] = ()
+    """Words of the contenders' names; the limit is always measured. All if empty."""
 
 
 @dataclass
@@ -70,6 +72,8 @@ class Outcome:
     seconds: float
     cpu_seconds: float
     broker_seconds: float
+    batches: list[float] = field(default_factory=list)
+    """Of a query: the seconds of each of its batches."""
 
     @property
     def rate(self) -> float:
@@ -81,6 +85,7 @@ class Outcome:
 
 
 Results = dict[str, list[Outcome]]
+Contender = Callable[[], Outcome]
 
 
 def measured(streams: Sequence[Stream], sizes: Sizes, tell: Callable[[Table], None]) -> None:
@@ -89,7 +94,7 @@ def measured(streams: Sequence[Stream], sizes: Sizes, tell: Callable[[Table], No
     Each stream has a process of its own, and so a JVM of its own, which ends before the broker does.
     """
     found = {}
-    with ground(streams, PARTITIONS) as (settings, bootstrap):
+    with ground(streams, sizes.partitions) as (settings, bootstrap):
         for stream in streams:
             size = produce(settings, bootstrap, stream, sizes.records)
             found[stream.name] = in_process(measured_stream, bootstrap, stream.name, sizes)
@@ -100,13 +105,22 @@ def measured(streams: Sequence[Stream], sizes: Sizes, tell: Callable[[Table], No
 def measured_stream(bootstrap: str, name: str, sizes: Sizes) -> Results:
     """What each contender took, run by run."""
     try:
-        return in_turn(Bench(load_settings(), bootstrap, JOBS[name], sizes).contenders(), sizes.runs)
+        return in_turn(chosen(Bench(load_settings(), bootstrap, JOBS[name], sizes).contenders(), sizes), sizes.runs)
     finally:
         if spark := SparkSession.getActiveSession():
             spark.stop()
 
 
-def in_turn(contenders: dict[str, Callable[[], Outcome]], runs: int) -> Results:
+def chosen(contenders: dict[str, Contender], sizes: Sizes) -> dict[str, Contender]:
+    """The limit, and those that are asked for."""
+    return {
+        name: run
+        for name, run in contenders.items()
+        if name == LIMIT or not sizes.only or any(word in name for word in sizes.only)
+    }
+
+
+def in_turn(contenders: dict[str, Contender], runs: int) -> Results:
     """All of them once, which does not count, then again and again in the same order."""
     results: Results = {name: [] for name in contenders}
     for number in range(runs + 1):
@@ -128,7 +142,7 @@ class Bench:
         self._numbers = count(1)
         self._broker = broker_process(settings)
 
-    def contenders(self) -> dict[str, Callable[[], Outcome]]:
+    def contenders(self) -> dict[str, Contender]:
         stream = self._job.stream
         quix, loop = [str(quix_python()), "-W", "ignore", "-m", "benchmarks.rivals.quix"], [
             sys.executable, "-m", "benchmarks.rivals.loop",
@@ -153,13 +167,15 @@ class Bench:
         settings = self._settings.model_copy(update={"home": home})
         with kept_signals(), Run([self._job], settings, self._bootstrap, once=True) as run:
             outcome = self._timed(lambda: run.until_stopped((query,)))
-        self._require(query, consumed(settings.checkpoint(self._job.stream.name, query)))
+        checkpoint = settings.checkpoint(self._job.stream.name, query)
+        self._require(query, consumed(checkpoint))
+        outcome.batches = batch_seconds(checkpoint)
         return outcome
 
     def _to_nothing(
         self, transform: Callable[[DataFrame], DataFrame], batch: int | None = None, mode: str = "append"
     ) -> Outcome:
-        spark = session("bench", self._settings, PARTITIONS + MICRO_BATCH_SLOTS)
+        spark = session("bench", self._settings, self._sizes.partitions + MICRO_BATCH_SLOTS)
         checkpoint = self._new_folder() / "checkpoint"
         batch = batch or self._settings.jobs.max_offsets_per_trigger
         writer = transform(self._source(spark, batch)).writeStream.format("noop").outputMode(mode)
@@ -231,9 +247,22 @@ def run_out(writer: DataStreamWriter, checkpoint: Path) -> None:
 
 def consumed(checkpoint: Path) -> int:
     """How many offsets a query's last whole batch has left behind, of a topic read from its beginning."""
-    done = max(int(path.name) for path in (checkpoint / "commits").iterdir() if path.name.isdigit())
+    done = batch_numbers(checkpoint)[-1]
     _, _, *sources = (checkpoint / "offsets" / str(done)).read_text().splitlines()
     return sum(end for source in sources for ends in json.loads(source).values() for end in ends.values())
+
+
+def batch_numbers(checkpoint: Path) -> list[int]:
+    """Of the batches that a query has ended."""
+    return sorted(int(path.name) for path in (checkpoint / "commits").iterdir() if path.name.isdigit())
+
+
+def batch_seconds(checkpoint: Path) -> list[float]:
+    """From the note of what a batch is to hold to the note that it is done."""
+    return [
+        (checkpoint / "commits" / str(number)).stat().st_mtime - (checkpoint / "offsets" / str(number)).stat().st_mtime
+        for number in batch_numbers(checkpoint)
+    ]
 
 
 @contextmanager
@@ -247,18 +276,6 @@ def kept_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def cpu_of(process: psutil.Process) -> float:
-    """User and system seconds so far."""
-    times = process.cpu_times()
-    return float(times.user + times.system)
-
-
-def own_cpu() -> float:
-    """Of this process and its children, Spark's JVM above all."""
-    me = psutil.Process()
-    return sum(cpu_of(process) for process in [me, *me.children(recursive=True)])
-
-
 # -- what is told
 
 
@@ -266,7 +283,7 @@ def report(stream: str, results: Results, sizes: Sizes, bytes_a_record: float) -
     """A stream's contenders, each beside the limit and beside Quix Streams doing the same."""
     table = Table(
         f"{stream}: {sizes.records:,} records of {bytes_a_record:.0f} bytes (Quix Streams and the plain loop: "
-        f"{sizes.rival_records:,}), {PARTITIONS} partitions, median of {sizes.runs}",
+        f"{sizes.rival_records:,}), {sizes.partitions} partitions, median of {sizes.runs}",
         ("query", "records/s", "range", "of the limit", "of Quix Streams", "CPU s a million", "of it the broker"),
     )
     limit = rate(results, LIMIT)
@@ -279,7 +296,7 @@ def report(stream: str, results: Results, sizes: Sizes, bytes_a_record: float) -
             f"{min(rates):,.0f} - {max(rates):,.0f}",
             percent(median(rates), limit),
             MINUS if name in (LIMIT, ONE_BATCH, PARSED) else ratio(median(rates), rate(results, quix)),
-            f"{median([o.cpu_a_million for o in outcomes]):,.1f}",
+            f"{_cpu(results, name):,.1f}",
             percent(sum(o.broker_seconds for o in outcomes), sum(o.cpu_seconds + o.broker_seconds for o in outcomes)),
         )
     return table
@@ -292,18 +309,23 @@ def summary(results: dict[str, Results]) -> Table:
         ("stream", "records/s", "of Kafka to nothing", "of Quix Streams", "of a plain loop", "CPU of Quix Streams'"),
     )
     for stream, own in results.items():
-        aggregate = rate(own, AGGREGATE)
+        if (aggregate := rate(own, AGGREGATE)) is None:
+            continue
         table.add(
             stream,
             f"{aggregate:,.0f}",
             percent(aggregate, rate(own, LIMIT)),
             ratio(aggregate, rate(own, QUIX)),
             ratio(aggregate, rate(own, LOOP)),
-            percent(*(median([o.cpu_a_million for o in own[name]]) for name in (AGGREGATE, QUIX))),
+            percent(_cpu(own, AGGREGATE), _cpu(own, QUIX)),
         )
     return table
 
 
-def rate(results: Results, name: str) -> float:
-    """The median."""
-    return median([outcome.rate for outcome in results[name]])
+def rate(results: Results, name: str) -> float | None:
+    """The median; none where it was not measured."""
+    return median([outcome.rate for outcome in results[name]]) if name in results else None
+
+
+def _cpu(results: Results, name: str) -> float | None:
+    return median([outcome.cpu_a_million for outcome in results[name]]) if name in results else None

@@ -18,7 +18,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
 from benchmarks.rivals.contracts import checked
-from benchmarks.rivals.tables import InMemory, Row
+from benchmarks.rivals.tables import InMemory, Row, Table
 from benchmarks.rivals.work import SUMMED, Tally, Work, asked, own_rows
 
 COMMIT_S = 1.0
@@ -86,7 +86,9 @@ class Counting:
         self._work, self._tally, self._reject = work, tally, reject
         self._seen: set[str] = set()
         self._own: dict[bytes | None, InMemory] = defaultdict(InMemory)
-        self._grouped = [(table, defaultdict(InMemory)) for table in work.tables if table.key is not None]
+        self._grouped: list[tuple[Table, dict[str, InMemory]]] = [
+            (table, defaultdict(InMemory)) for table in work.tables if table.key is not None
+        ]
 
     def take(self, key: bytes | None, raw: bytes, place: str, arrived_us: int) -> None:
         self._tally.records += 1

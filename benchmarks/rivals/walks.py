@@ -37,48 +37,82 @@ def _drive(memory: Memory, fix: Record) -> Sequence[Row]:
     state = memory.get("state")
     if state and at <= state["at"]:
         return []
-    speed, km, rows = fix.get("speed_kmh"), 0.0, []
-    if state is None or at - state["at"] > PAUSE_US:
-        rows = _arrived(truck, state) if state else []
-        state = {"at": at, "place": place, "trip": _way(at, place), "halt": None, "fast": None}
-    else:
-        km = distance_km(state["place"], place)
-        kmh = km / ((at - state["at"]) / HOUR_US)
-        km = 0.0 if kmh > IMPLAUSIBLE_KMH else km
-        speed = kmh if speed is None else speed
+    rows: list[Row] = []
+    if state and at - state["at"] > PAUSE_US:
+        rows += _ended(truck, state)
+        state = None
+    km, speed, idle = _step(state, fix, at, place)
     moves = (speed or 0) >= MOVING_KMH
     fix["moves"], fix["km"], fix["kmh"] = moves, km, speed
-    trip, halt = state["trip"], state["halt"]
-    if moves and halt and at - halt["began"] >= STOP_US:
-        rows += [*_arrived(truck, state), _stop(truck, halt, at)]
-        trip = state["trip"] = _way(state["at"], state["place"])
-    state["halt"] = None if moves else halt or {"began": at, "place": place}
-    trip["km"] += km
-    trip["fixes"] += 1
-    trip["idle"] += 0 if moves else at - state["at"]
-    trip["top"] = max(trip["top"], speed or 0)
+    if state is None:
+        state = {"trip": _way(at, place, speed), "halt": None, "fast": None}
+    elif state["halt"] is None:
+        _go(state["trip"], km, speed, idle)
+    elif not moves:
+        _go(state["halt"], km, speed, idle)
+    elif at - state["halt"]["began"] >= STOP_US:
+        rows += [*_trip(truck, state["trip"], state["halt"]["began"]), _stop(truck, state["halt"], at)]
+        state["trip"] = _way(state["at"], state["place"], None)
+        _go(state["trip"], km, speed, idle)
+    else:
+        halt = state["halt"]
+        _go(state["trip"], halt["km"] + km, _greater(halt["top"], speed), halt["idle"] + idle, halt["fixes"])
+    if moves:
+        state["halt"] = None
+    else:
+        state["halt"] = state["halt"] or _way(at, place, speed)
     rows += _speeding(truck, state, at, speed or 0)
-    state["at"], state["place"] = at, place
+    state |= {"at": at, "place": place, "moves": moves}
     memory.set("state", state)
     latest = {name: fix.get(name) for name in ("driver", "route", "cargo", "heading_deg")}
     latest |= {"event_time": moment(at), "speed_kmh": speed, "latitude": place[0], "longitude": place[1]}
     return [*rows, {"kind": "latest", "id": truck, **latest, "state": "moving" if moves else "stopped"}]
 
 
-def _way(at: int, place: list[float]) -> dict[str, Any]:
-    return {"began": at, "place": place, "km": 0.0, "fixes": 0, "idle": 0, "top": 0}
+def _step(state: dict[str, Any] | None, fix: Record, at: int, place: list[float]) -> tuple[float, float | None, int]:
+    """From the fix before: how far (km), how fast (km/h), how long without moving."""
+    speed = fix.get("speed_kmh")
+    if state is None:
+        return 0.0, speed, 0
+    km = distance_km(state["place"], place)
+    kmh = km / ((at - state["at"]) / HOUR_US)
+    idle = 0 if state["moves"] else at - state["at"]
+    return 0.0 if kmh > IMPLAUSIBLE_KMH else km, kmh if speed is None else speed, idle
 
 
-def _arrived(truck: str, state: dict[str, Any]) -> list[Row]:
-    """The trip that ends at the last fix before a stop or a pause."""
+def _way(at: int, place: list[float], speed: float | None) -> dict[str, Any]:
+    return {"began": at, "place": place, "km": 0.0, "fixes": 1, "idle": 0, "top": speed}
+
+
+def _go(way: dict[str, Any], km: float, speed: float | None, idle: int, fixes: int = 1) -> None:
+    way["km"] += km
+    way["fixes"] += fixes
+    way["idle"] += idle
+    way["top"] = _greater(way["top"], speed)
+
+
+def _greater(a: float | None, b: float | None) -> float | None:
+    return b if a is None else a if b is None else max(a, b)
+
+
+def _ended(truck: str, state: dict[str, Any]) -> list[Row]:
+    """What a pause after the last fix ends."""
     trip, halt = state["trip"], state["halt"]
-    ended = halt["began"] if halt else state["at"]
-    took = ended - trip["began"]
+    if halt and state["at"] - halt["began"] >= STOP_US:
+        return [*_trip(truck, trip, halt["began"]), _stop(truck, halt, state["at"])]
+    if halt:
+        _go(trip, halt["km"], halt["top"], halt["idle"], halt["fixes"] - 1)
+    return _trip(truck, trip, state["at"])
+
+
+def _trip(truck: str, trip: dict[str, Any], end: int) -> list[Row]:
+    """Where it is long enough to be one."""
+    took = end - trip["began"]
     if trip["km"] < TRIP_KM or took < TRIP_US:
         return []
-    row = {"start_time": moment(trip["began"]), "end_time": moment(ended), "duration_s": took / SECOND_US}
+    row = {"start_time": moment(trip["began"]), "end_time": moment(end), "duration_s": took / SECOND_US}
     row |= {"distance_km": trip["km"], "average_kmh": trip["km"] / (took / HOUR_US), "top_kmh": trip["top"]}
-    row |= {"idle_s": trip["idle"] / SECOND_US, "start": trip["place"], "end": state["place"]}
+    row |= {"idle_s": trip["idle"] / SECOND_US, "fixes": trip["fixes"], "start": trip["place"]}
     return [{"kind": "trips", "id": f"{truck}|{row['start_time']}", "truck_id": truck, **row}]
 
 
@@ -228,7 +262,8 @@ def _meter(memory: Memory, reading: Record) -> Sequence[Row]:
         "emission_kg": 0.0, "records": 0, "first": at, "last": None, "above": 0, "below": 0, "alarm": None,
         "same": 0, "emission": None,
     }  # fmt: skip
-    seconds = reading.get("interval_s") or (at - state["last"]) / SECOND_US if state["last"] else None
+    since = (at - state["last"]) / SECOND_US if state["last"] else None
+    seconds = reading.get("interval_s") or since
     rate = emission / seconds * 3_600 if seconds and seconds > 0 else None
     rows = [
         _interval(memory, kind, source, reading, rate, length)

@@ -144,9 +144,6 @@ class Bench:
 
     def contenders(self) -> dict[str, Contender]:
         stream = self._job.stream
-        quix, loop = [str(quix_python()), "-W", "ignore", "-m", "benchmarks.rivals.quix"], [
-            sys.executable, "-m", "benchmarks.rivals.loop",
-        ]  # fmt: skip
         return {
             LIMIT: lambda: self._to_nothing(lambda source: source),
             ONE_BATCH: lambda: self._to_nothing(lambda source: source, self._sizes.records),
@@ -154,11 +151,11 @@ class Bench:
             LIVE: lambda: self._job_run("live"),
             AGGREGATE: lambda: self._job_run("aggregate"),
             ARCHIVE: lambda: self._job_run("archive"),
-            QUIX: lambda: self._rival(quix, "tables"),
-            LOOP: lambda: self._rival(loop, "tables"),
+            QUIX: lambda: self._rival("quix", "tables"),
+            LOOP: lambda: self._rival("loop", "tables"),
             SPARK_SUM: lambda: self._to_nothing(lambda source: summed(source, stream), mode="update"),
-            QUIX_SUM: lambda: self._rival(quix, "sum"),
-            LOOP_SUM: lambda: self._rival(loop, "sum"),
+            QUIX_SUM: lambda: self._rival("quix", "sum"),
+            LOOP_SUM: lambda: self._rival("loop", "sum"),
         }
 
     def _job_run(self, query: str) -> Outcome:
@@ -194,7 +191,7 @@ class Bench:
             .load()
         )
 
-    def _rival(self, program: Sequence[str], kind: str) -> Outcome:
+    def _rival(self, name: str, kind: str) -> Outcome:
         """One in a process of its own; its seconds count from its first record on."""
         folder = self._new_folder()
         records = min(self._sizes.rival_records, self._sizes.records)
@@ -202,6 +199,8 @@ class Bench:
             "stream": self._job.stream.name, "bootstrap": self._bootstrap, "run": folder.name, "folder": str(folder),
             "records": str(records), "kind": kind,
         }  # fmt: skip
+        python = quix_python() if name == "quix" else sys.executable
+        program = [str(python), "-W", "ignore", "-m", f"benchmarks.rivals.{name}"]
         command = [*program, *(word for name, value in arguments.items() for word in (f"--{name}", value))]
         before = cpu_of(self._broker)
         done = subprocess.run(

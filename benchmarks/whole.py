@@ -30,6 +30,7 @@ class Whole(Stage):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.jobs: subprocess.Popen[bytes] | None = None
+        self.dashboard: subprocess.Popen[bytes] | None = None
         self.producers: list[subprocess.Popen[bytes]] = []
         self.probes: list[float] = []
         """When each sale of the benchmark's own was sent, ms since 1970: the product's figures count all of them."""
@@ -39,7 +40,7 @@ class Whole(Stage):
         self.start_broker()
         self.create_topics(STREAMS.values())
         self.jobs = self._launch("jobs", [str(BIN / "spark-submit"), "jobs/suite.py"])
-        self.start_app()
+        self.dashboard = self._launch("dashboard", [sys.executable, "-m", "dashboards.app"])
         self.produce(rate)
         until(self.is_up, JOBS_WITHIN_S, "every stream is live")
 
@@ -64,16 +65,17 @@ class Whole(Stage):
         self.producers.clear()
 
     def stop(self) -> None:
-        """Producers and jobs; the stage ends the rest."""
+        """All but the broker, which the stage ends."""
         self.stop_producers()
-        if self.jobs:
-            end(self.jobs)
+        for part in (self.jobs, self.dashboard):
+            if part:
+                end(part)
 
     def parts(self) -> dict[str, int]:
         """The process that leads each part."""
-        assert self.jobs is not None and self.app is not None
+        assert self.jobs is not None and self.dashboard is not None
         producers = {f"producer {name}": p.pid for name, p in zip(STREAMS, self.producers, strict=True)}
-        return {"jobs": self.jobs.pid, "dashboard": self.app.pid, **producers}
+        return {"jobs": self.jobs.pid, "dashboard": self.dashboard.pid, **producers}
 
     def log(self, name: str) -> str:
         """The last that a part said."""
@@ -95,6 +97,7 @@ def populations(rate: float) -> dict[str, str]:
     """As many trucks, sources and aircraft as give this many records a second of each by themselves."""
     return {
         "HEADWATER_TRUCKS_FLEET": f"{max(round(rate), 12)}",
+        "HEADWATER_CO2_HISTORY_DAYS": "0",
         "HEADWATER_CO2_SOURCES": f"{max(round(rate), 25)}",
         "HEADWATER_AIRCRAFT_FLEET": f"{max(round(rate * REPORTS_EVERY_S), 100)}",
     }

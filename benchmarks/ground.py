@@ -7,10 +7,11 @@ import multiprocessing
 import os
 import platform
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from confluent_kafka import Producer
 
 from headwater.broker import ensure_broker, read_running, stop_broker
 from headwater.contracts import Stream
+from headwater.errors import HeadwaterError
 from headwater.kafka import client_config
 from headwater.settings import Settings, load_settings
 from headwater.topics import ensure_topics
@@ -90,8 +92,31 @@ def produce(
 
 def in_process(work: Callable[..., T], *arguments: Any) -> T:
     """What a function gives in a process of its own, which has ended by then, with all that it started."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(work, *arguments).result()
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(there, work, arguments))
+    process.start()
+    there.close()
+    try:
+        answer, failure = here.recv()
+    except EOFError as error:
+        raise HeadwaterError(f"{work.__name__} ended without an answer") from error
+    except BaseException:
+        process.terminate()
+        raise
+    finally:
+        process.join()
+    if failure:
+        raise HeadwaterError(failure)
+    found: T = answer
+    return found
+
+
+def _answer(there: Connection, work: Callable[..., Any], arguments: Sequence[Any]) -> None:
+    try:
+        there.send((work(*arguments), None))
+    except Exception:
+        there.send((None, traceback.format_exc()))
 
 
 def broker_process(settings: Settings) -> psutil.Process:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 
 from benchmarks.figures import Table, percentile, spread, write
+from benchmarks.ground import in_process
+from benchmarks.growth import Step
 from benchmarks.latency import delays
 from benchmarks.rivals.contracts import CONTRACTS, checked
 from benchmarks.rivals.loop import Counting
@@ -19,6 +22,7 @@ from benchmarks.rivals.walks import limits
 from benchmarks.rivals.work import TABLES, Tally, Work
 from benchmarks.throughput import batch_seconds, consumed
 from headwater.contracts import STREAMS
+from headwater.errors import HeadwaterError
 from headwater.settings import load_settings
 from producers import aircraft_fleet, co2, events, trucks
 from producers.delivery import encode
@@ -66,6 +70,22 @@ def test_a_checkpoint_tells_how_far_a_query_came_and_how_long_its_batches_took(t
             (tmp_path / "commits" / str(number)).write_text("v1\n{}\n")
     assert consumed(tmp_path) == 19
     assert len(batch_seconds(tmp_path)) == 2
+
+
+def test_work_in_a_process_of_its_own_gives_its_answer_or_says_why_not() -> None:
+    assert in_process(round, 1.26, 1) == 1.3
+    with pytest.raises(HeadwaterError, match="ZeroDivisionError"):
+        in_process(divmod, 1, 0)
+    with pytest.raises(HeadwaterError, match="without an answer"):
+        in_process(os._exit, 3)
+
+
+def test_growth_spreads_the_same_records_over_more_products() -> None:
+    step = Step("products", "sales", 10)
+    assert {step.record(number, {"quantity": 1, "product": "TV"})["product"] for number in range(1_000)} == {
+        f"product {number}" for number in range(10)
+    }
+    assert Step("partitions", "sales", 4).record(7, {"product": "TV"}) == {"product": "TV"}
 
 
 # -- the rivals' contracts

@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 
+from rich.console import Console
 from rich.table import Table as RichTable
 
 MINUS = "-"
 """Stands where a figure does not exist."""
+
+
+def say(text: str) -> None:
+    """Where a benchmark is, for who waits for it."""
+    Console(stderr=True).print(f"{datetime.now():%H:%M:%S} {text}", style="dim", highlight=False)
 
 
 @dataclass

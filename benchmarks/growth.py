@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from benchmarks.figures import MINUS, Table, percent
+from benchmarks.figures import MINUS, Table, percent, say
 from benchmarks.ground import ground, in_process, produce
 from benchmarks.throughput import AGGREGATE, ARCHIVE, LIMIT, Bench, Outcome, Sizes, in_turn
 from headwater.settings import load_settings
@@ -56,6 +56,7 @@ def measured(steps: Sequence[Step], records: int, batch: int, tell: Callable[[Ta
         ("what", "size", "query", "records/s", "of the limit", "ms a batch", "CPU s a million records"),
     )
     for step in steps:
+        say(f"{step.size:,} {step.what}")
         limits = {"HEADWATER_JOBS_MAX_OFFSETS_PER_TRIGGER": f"{batch}", **step.environment}
         stream = JOBS[step.stream].stream
         with ground([stream], step.partitions, **limits) as (settings, bootstrap):

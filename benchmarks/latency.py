@@ -27,7 +27,7 @@ import orjson
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from playwright.sync_api import Page
 
-from benchmarks.figures import MINUS, Table, spread
+from benchmarks.figures import MINUS, Table, say, spread
 from benchmarks.ground import broker_process
 from benchmarks.processes import Usage, browser_processes, total, usage
 from benchmarks.whole import Whole, ask, whole
@@ -92,9 +92,12 @@ def measured(rates: Sequence[float], pace: Pace, tell: Callable[[Table], None]) 
     """Tells the tables when the last rate has been watched."""
     found = []
     with whole() as suite:
+        say("the suite starts")
         suite.start(rates[0])
+        say("the suite is up, and warms up")
         time.sleep(pace.warm_up)
         for rate in rates:
+            say(f"{rate:,.0f} events/s, without a browser and with one")
             suite.produce(rate)
             time.sleep(pace.settle)
             found += [watched(suite, rate, pace), watched_in_browser(suite, rate, pace)]

@@ -30,7 +30,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.readwriter import DataStreamWriter
 
-from benchmarks.figures import MINUS, Table, percent, ratio
+from benchmarks.figures import MINUS, Table, percent, ratio, say
 from benchmarks.ground import broker_process, ground, in_process, produce
 from benchmarks.processes import cpu_of, own_cpu
 from benchmarks.rivals.environment import quix_python
@@ -102,6 +102,7 @@ def measured(streams: Sequence[Stream], sizes: Sizes, tell: Callable[[Table], No
     found = {}
     with ground(streams, sizes.partitions) as (settings, bootstrap):
         for stream in streams:
+            say(f"{stream.name}: {sizes.records:,} records are sent, then read {sizes.runs + 1} times by each")
             size = produce(settings, bootstrap, stream, sizes.records)
             found[stream.name] = in_process(measured_stream, bootstrap, stream.name, sizes)
             tell(report(stream.name, found[stream.name], sizes, size))

@@ -16,7 +16,7 @@ from headwater.demo import BIN
 from headwater.settings import REPOSITORY, Settings
 from tests.stage import Stage, staged, until
 
-JOBS_WITHIN_S = 180
+JOBS_WITHIN_S = 300
 ENDS_WITHIN_S = 60
 SHARE = 1 / len(STREAMS)
 """Of a rate, for each stream."""

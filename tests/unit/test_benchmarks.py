@@ -10,17 +10,32 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from benchmarks.figures import Table, percentile, spread, write
 from benchmarks.ground import in_process
 from benchmarks.growth import Step
-from benchmarks.latency import delays
+from benchmarks.latency import Seen, cost_table, delays, drawn_table, feed_table, query_table
+from benchmarks.processes import Usage
 from benchmarks.rivals.contracts import CONTRACTS, checked
 from benchmarks.rivals.loop import Counting
 from benchmarks.rivals.walks import limits
 from benchmarks.rivals.work import TABLES, Tally, Work
-from benchmarks.throughput import batch_seconds, consumed
+from benchmarks.startup import memory_table
+from benchmarks.throughput import (
+    AGGREGATE,
+    LIMIT,
+    LOOP,
+    QUIX,
+    Outcome,
+    Sizes,
+    batch_seconds,
+    consumed,
+    in_turn,
+    report,
+    summary,
+)
 from headwater.contracts import STREAMS
 from headwater.errors import HeadwaterError
 from headwater.settings import load_settings
@@ -86,6 +101,69 @@ def test_growth_spreads_the_same_records_over_more_products() -> None:
         f"product {number}" for number in range(10)
     }
     assert Step("partitions", "sales", 4).record(7, {"product": "TV"}) == {"product": "TV"}
+
+
+def test_latencies_are_told_by_stream_and_costs_by_part() -> None:
+    stream = {
+        "rate_per_s": 200.4,
+        "lag": 1_234,
+        "live_latency": {"p50": 0.0123, "p99": 0.4, "samples": 9},
+        "aggregate_latency": {"p50": None, "p99": None, "samples": 0},
+    }
+    queries = {"live": {"batch_ms": 30_000.0, "lag": 3}, "aggregate": {"batch_ms": 812.3, "lag": None}}
+    health = {"streams": dict.fromkeys(STREAMS, stream), "queries": queries}
+    costs = {"jobs": Usage(30.0, 900.0, 800.0), "dashboard": Usage(6.0, 200.0, None), "browser": Usage()}
+    alone = Seen(1_000, False, 60.0, health, costs)
+    seen = Seen(1_000, True, 60.0, health, costs, [30.0, 10.0, 20.0], [8.0, 9.0, 7.0], [700.0])
+    name = ["1,000", "none"]
+    assert feed_table([alone]).rows == [
+        [*name, stream, "200", "12 / 400 ms", "-", "1,234"] for stream in STREAMS
+    ]  # fmt: skip
+    assert drawn_table([alone, seen]).rows == [["1,000", "20 / 30 ms", "8 / 9 ms", "3", "700 / 700 ms", "1"]]
+    assert cost_table([alone]).rows == [[*name, "50%, 800", "10%, 200", "-", "60%, 1,100"]]
+    assert query_table([alone, seen]).rows[1] == ["1,000", "Chromium on /sales", "812, 0", "30,000, 3"]
+
+
+def test_throughput_is_told_beside_the_limit_and_beside_quix() -> None:
+    def took(records: int, seconds: float, cpu: float = 1.0, broker: float = 1.0) -> list[Outcome]:
+        return [Outcome(records, part * seconds, cpu, broker) for part in (0.5, 1, 2)]
+
+    results = {
+        LIMIT: took(1_000, 1.0),
+        AGGREGATE: took(1_000, 2.0, cpu=3.0),
+        QUIX: took(100, 1.0),
+        LOOP: took(100, 0.1),
+    }
+    table = report("sales", results, Sizes(records=1_000, rival_records=100), 300)
+    by_name = {row[0]: row[1:] for row in table.rows}
+    assert by_name[LIMIT] == ["1,000", "500 - 2,000", "100%", "-", "2,000.0", "50%"]
+    assert by_name[AGGREGATE] == ["500", "250 - 1,000", "50%", "5.00", "4,000.0", "25%"]
+    assert by_name[QUIX] == ["100", "50 - 200", "10%", "1.00", "20,000.0", "50%"]
+    assert summary({"sales": results}).rows == [["sales", "500", "50%", "5.00", "60 %, 3.00", "0.50", "20%"]]
+    assert summary({"sales": {LIMIT: took(1, 1.0)}}).rows == []
+
+
+def test_all_take_turns_and_the_first_round_does_not_count() -> None:
+    called: list[str] = []
+
+    def contender(name: str) -> Outcome:
+        called.append(name)
+        return Outcome(1, len(called), 0, 0)
+
+    results = in_turn({"a": lambda: contender("a"), "b": lambda: contender("b")}, 2)
+    assert called == ["a", "b", "a", "b", "a", "b"]
+    assert {name: [outcome.seconds for outcome in outcomes] for name, outcomes in results.items()} == {
+        "a": [3, 5],
+        "b": [4, 6],
+    }
+
+
+def test_memory_is_told_by_part() -> None:
+    me = psutil.Process()
+    told = memory_table([me], 5).rows
+    assert [row[0] for row in told] == [me.name(), "all"]
+    assert told[0][1:] == told[1][1:]
+    assert int(told[0][2].replace(",", "")) > 10
 
 
 # -- the rivals' contracts

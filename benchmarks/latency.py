@@ -36,7 +36,6 @@ from headwater.contracts.sales import SALES
 from headwater.kafka import client_config
 from producers.delivery import Delivery
 from tests.browser import chromium
-from tests.stage import until
 
 PROBE = "a sale of the benchmark's own"
 PROBE_EVERY_S = 0.5
@@ -122,7 +121,8 @@ def watched_in_browser(suite: Whole, rate: float, pace: Pace) -> Seen:
         page = browser.new_page(viewport={"width": 1360, "height": 900})
         page.goto(f"{suite.address}/sales")
         row = f'#sales-products [row-id="{PROBE}"]'
-        until(lambda: page.query_selector("#sales-live .ag-row") and page.query_selector(row), MINUTE_S, "the page")
+        await_shown(page, "#sales-live .ag-row")
+        await_shown(page, row)
         page.wait_for_timeout(pace.settle * 1e3)
         page.evaluate(WATCH, ["sales-live", "sales-products", PROBE])
         seen = watched(suite, rate, pace, lambda seconds: page.wait_for_timeout(seconds * 1e3))
@@ -133,6 +133,13 @@ def watched_in_browser(suite: Whole, rate: float, pace: Pace) -> Seen:
         seen.created_to_row.append(shown - created)
         seen.kafka_to_row.append(shown - arrived)
     return seen
+
+
+def await_shown(page: Page, selector: str) -> None:
+    """Until something stands in the page; a minute at most, since what lags far behind is to be told, not to fail."""
+    deadline = time.monotonic() + MINUTE_S
+    while page.query_selector(selector) is None and time.monotonic() < deadline:
+        page.wait_for_timeout(200)
 
 
 def cost(suite: Whole) -> dict[str, Usage]:

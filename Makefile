@@ -45,8 +45,8 @@ kafka-down: setup ## stop the embedded broker
 notebooks: setup-test ## open the notebooks
 	@$(BIN)/jupyter lab notebooks
 
-bench: setup-test ## measure the jobs' throughput
-	@$(PYTHON) -m benchmarks.throughput
+bench: setup-test ## start-up, throughput, latency, markers, growth, beside others (ARGS="--quick", ARGS=throughput)
+	@$(PYTHON) -m benchmarks $(ARGS)
 
 chaos: setup-test ## the tests that kill: broker, jobs, demo, and the archive between any two writes
 	@$(PYTHON) -m pytest -k kill
@@ -64,6 +64,7 @@ lock: setup-test ## resolve all dependencies anew, jars included
 	@echo 'setuptools\nuv' | $(RESOLVE) - -o requirements-setup.lock
 	@$(RESOLVE) pyproject.toml -c requirements-setup.lock -o requirements.lock
 	@$(RESOLVE) pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock
+	@$(RESOLVE) benchmarks/rivals/requirements.in -o benchmarks/rivals/requirements.lock
 	@cd conf/jars/spark && jgo lock
 	@cd conf/jars/kafka && jgo lock
 
@@ -74,5 +75,5 @@ resend: setup ## what was rejected, to be mended and sent again: make resend STR
 	@$(PYTHON) -m producers.resend $(STREAM) $(ARGS)
 
 clean: ## remove .venv and caches; data under var stays
-	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	@rm -rf .venv .venv-quix .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -26,6 +26,8 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from statistics import mean
@@ -37,6 +39,7 @@ from playwright.sync_api import Browser, Page
 from rich.console import Console
 from websockets.asyncio.client import connect
 
+from benchmarks import figures
 from dashboards.maps.frames import HEAD
 from dashboards.pages.aircraft import SOCKET
 from headwater.contracts import Stream
@@ -199,16 +202,46 @@ def main() -> None:
     runs: list[tuple[type[Sender], int]] = [(Fleet, count) for count in options.trucks]
     runs += [(Sky, count) for count in options.aircraft]
     for kind, count in runs:
-        with tempfile.TemporaryDirectory() as home, staged(Stage, Path(home)) as stage, chromium(GRAPHICS) as browser:
-            stage.start_broker()
-            stage.create_topics([kind.stream])
-            stage.start_app()
-            with kind(stage, count) as sender:
-                found = measured(stage, browser, sender, count, options.seconds)
-                report(console, sender, count, options.seconds, found)
-                if kind is Sky and options.readers:
-                    browser.close()
-                    report_readers(console, stage, options.readers, options.seconds)
+        with moving(kind, count) as (stage, browser, sender):
+            found = measured(stage, browser, sender, count, options.seconds)
+            report(console, sender, count, options.seconds, found)
+            if kind is Sky and options.readers:
+                browser.close()
+                report_readers(console, stage, options.readers, options.seconds)
+
+
+@contextmanager
+def moving(kind: type[Sender], count: int) -> Iterator[tuple[Stage, Browser, Sender]]:
+    """A dashboard, so many markers on the move, and a browser that has opened nothing yet."""
+    with tempfile.TemporaryDirectory() as home, staged(Stage, Path(home)) as stage, chromium(GRAPHICS) as browser:
+        stage.start_broker()
+        stage.create_topics([kind.stream])
+        stage.start_app()
+        with kind(stage, count) as sender:
+            yield stage, browser, sender
+
+
+def tables(runs: Sequence[tuple[type[Sender], int]], seconds: float, tell: Callable[[figures.Table], None]) -> None:
+    """What an update costs the page, as a table: for each kind of marker and their number."""
+    table = figures.Table(
+        f"markers in Chromium without a graphics card, {seconds:.0f} s, p50 / p99",
+        ("markers", "number", "fix to moved marker", "script of an update", "tasks over 50 ms", "main thread, CPU",
+         "frames/s", "KB a frame"),
+    )  # fmt: skip
+    for kind, count in runs:
+        with moving(kind, count) as (stage, browser, sender):
+            found = measured(stage, browser, sender, count, seconds)
+        table.add(
+            kind.stream.name,
+            f"{count:,}",
+            figures.spread(taken(sender, found)),
+            figures.spread(found["scripts"], digits=1),
+            f"{len(found['tasks'])} of {len(found['scripts'])} updates",
+            f"{sum(found['cpu']) / 1e3 / seconds:.0%}",
+            f"{found['drawn'] / seconds:.0f}",
+            f"{max(found['sizes'], default=0) / 1e3:,.0f}",
+        )
+    tell(table)
 
 
 def measured(stage: Stage, browser: Browser, sender: Sender, count: int, seconds: float) -> dict[str, Any]:
@@ -250,13 +283,18 @@ def task_cpu(page: Page, seconds: float) -> list[float]:
     ]
 
 
-def report(console: Console, sender: Sender, count: int, seconds: float, found: dict[str, Any]) -> None:
-    took = [
+def taken(sender: Sender, found: dict[str, Any]) -> list[float]:
+    """Milliseconds from each watched fix to its moved marker."""
+    return [
         moved - sender.sent[name, round(float(at))]
         for name, moments in found["moved"].items()
         for at, moved in list(moments.items())[1:]
         if (name, round(float(at))) in sender.sent
     ]
+
+
+def report(console: Console, sender: Sender, count: int, seconds: float, found: dict[str, Any]) -> None:
+    took = taken(sender, found)
     console.print(f"{count} {sender.stream.name}, {seconds:.0f} s, {found['drawn'] / seconds:.0f} frames/s drawn")
     console.print(f"  fix to moved marker: {_spread(took)} ({len(took)} fixes)")
     console.print(f"  script of an update: {_spread(found['scripts'])} ({len(found['scripts'])} updates)")

@@ -177,7 +177,9 @@ def _event_time(stream: Stream, record: Record) -> datetime | None:
     """Where it can be told."""
     try:
         if stream.event_seconds:
-            return datetime.fromtimestamp(float(record[stream.event_seconds]), UTC)
+            (spec,) = (field for field in stream.fields if field.name == stream.event_seconds)
+            seconds = record[spec.name]
+            return None if _wrong(spec, seconds) else datetime.fromtimestamp(float(seconds), UTC)
         when = datetime.fromisoformat(record["event_time"])
     except (KeyError, TypeError, ValueError, OverflowError, OSError):
         return None

@@ -123,6 +123,29 @@ def test_once_takes_all_there_is_and_a_second_time_nothing(suite: Suite) -> None
     assert (suite.versions(), {topic: suite.ends(topic) for topic in topics}, suite.csv_rows()) == before
 
     assert_processed(suite, expected)
+    assert_mended_and_sent_again(suite)
+
+
+def assert_mended_and_sent_again(suite: Suite) -> None:
+    """What has no price gets one and is sent, twice: it is in ``records`` for each time, and in every table once."""
+    priceless = [row for row in suite.table("rejected") if row["reasons"] == ["missing:price"]]
+    assert len(priceless) > 2
+    resend = (sys.executable, "-m", "producers.resend", "sales", "--reason", "missing:price", "--set", "price=9.99")
+    code, said = suite.run(*resend)
+    # Some of those without a price lack a product, too; they are named and stay rejected.
+    assert (code, f"{len(priceless)} sent to {SALES.raw_topic}; 3 left out" in said) == (1, True), said
+    suite.run(*resend)
+
+    suite.once()
+
+    ids = {f"{row['topic']}-{row['partition']}-{row['offset']}" for row in priceless}
+    mended = [row for row in suite.table("records") if row["event_id"] in ids]
+    assert {row["event_id"] for row in mended} == ids
+    assert len(mended) == 2 * len(ids)
+    assert {row["price"] for row in mended} == {Decimal("9.9900")}
+    assert_tables(suite)
+    code, said = suite.run(*resend)
+    assert f"0 sent to {SALES.raw_topic}; 3 left out" in said
 
 
 @pytest.mark.timeout(600)

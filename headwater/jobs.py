@@ -34,6 +34,7 @@ from headwater.acknowledgements import Acknowledgements
 from headwater.aggregate import Aggregate
 from headwater.archive import Archive
 from headwater.broker import find_broker
+from headwater.checkpoints import require_sound
 from headwater.contracts.base import Stream
 from headwater.errors import HeadwaterError, run_main
 from headwater.folds import Fold
@@ -322,6 +323,7 @@ class Run:
         self._spark.sparkContext.setLocalProperty("spark.scheduler.pool", name)
         timed = writer.trigger(availableNow=True) if self._once else writer.trigger(**trigger)
         checkpoint = self._settings.checkpoint(self._name, name)
+        require_sound(checkpoint)
         return timed.queryName(name).option("checkpointLocation", str(checkpoint)).start()
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import re
+import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from headwater.errors import HeadwaterError
 
 VERSION = re.compile(r"\0?v\d+")
 """A log file's first line. The Kafka source writes a zero byte before it."""
+
+CHECKSUM_HEAD = b"crc\0"
 
 NOTHING = "-"
 """A source's line where it has no offset yet."""
@@ -49,14 +53,17 @@ def read_at_start(checkpoint: Path) -> Iterator[Path]:
     yield from sorted(checkpoint.glob("sources/*/0"))
 
 
-def trouble_of(file: Path) -> str | None:
+def trouble_of(file: Path) -> str | None:  # noqa: PLR0911 - one for each trouble
     """What is wrong with a file of a checkpoint: a version and lines of JSON, or for ``metadata`` JSON alone."""
+    content = file.read_bytes()
+    if not content:
+        return "is empty"
+    if not _matches(content, file.with_name(f".{file.name}.crc")):
+        return "doesn't match its checksum"
     try:
-        text = file.read_bytes().decode()
+        text = content.decode()
     except UnicodeDecodeError:
         return "isn't text"
-    if not text:
-        return "is empty"
     version, *lines = ["v1", text] if file.name == "metadata" else text.splitlines()
     if not VERSION.fullmatch(version):
         return "doesn't begin with its version"
@@ -69,3 +76,19 @@ def trouble_of(file: Path) -> str | None:
             except ValueError:
                 return f"isn't JSON in line {number}"
     return None
+
+
+def _matches(content: bytes, checksums: Path) -> bool:
+    """Whether a file is what Hadoop's checksums beside it say: a head, how many bytes each is of, and a CRC32 for each.
+
+    A file without checksums, or with ones that can't be read, passes: so it does at Hadoop.
+    """
+    try:
+        told = checksums.read_bytes()
+    except FileNotFoundError:
+        return True
+    numbers = len(told) // 4 - 1
+    if not told.startswith(CHECKSUM_HEAD) or numbers < 1:
+        return True
+    size, *sums = struct.unpack_from(f">{numbers}I", told, len(CHECKSUM_HEAD))
+    return sums == [zlib.crc32(content[start : start + size]) for start in range(0, len(content), size)]

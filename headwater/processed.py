@@ -53,7 +53,8 @@ class ProcessedTopic:
         self._topic = stream.processed_topic
         self._source = source
         # As Spark's sink chooses a partition: in two of them, a key would have two last values.
-        self._producer = Producer({**client, "partitioner": "murmur2_random"})
+        # Idempotent: a request that was thought lost and sent again must not put an old row after a new one.
+        self._producer = Producer({**client, "partitioner": "murmur2_random", "enable.idempotence": True})
         self._failed: KafkaError | None = None
 
     def correct(self, table: Table, row: dict[str, Any], as_of: datetime) -> None:

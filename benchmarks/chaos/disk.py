@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-PLACE = "HEADWATER_CHAOS_DISK"
+PLACE = "CHAOS_DISK"
 """The environment variable that tells a run in its own namespace where its disk is; empty: there is none."""
 
 MOUNT = 'mount -t tmpfs -o "size=$0,mode=0755,uid=$2,gid=$3" headwater-chaos "$1" && shift 3 && exec "$@"'

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -37,15 +37,6 @@ class Part:
     stop_seconds: float = 10.0
 
 
-@dataclass(frozen=True)
-class Exit:
-    """A part ended by itself, or was killed."""
-
-    part: str
-    code: int
-    at: float
-
-
 @dataclass
 class _Kept:
     part: Part
@@ -60,7 +51,6 @@ class Keeper:
     """Starts parts, and starts them again when they end, until it is closed. ``logs``: a folder, a file a part."""
 
     logs: Path
-    exits: list[Exit] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._kept: dict[str, _Kept] = {}
@@ -108,8 +98,9 @@ class Keeper:
         with self._lock:
             self._kept[name].is_wanted = True
 
-    def starts(self, name: str) -> int:
-        return self._kept[name].starts
+    def starts(self) -> dict[str, int]:
+        """How often each part was started."""
+        return {name: kept.starts for name, kept in self._kept.items()}
 
     def log(self, name: str) -> Path:
         return self.logs / f"{name}.log"
@@ -137,11 +128,10 @@ class Keeper:
 
     def _look_after(self, kept: _Kept) -> None:
         now = time.monotonic()
-        if kept.guard is not None and (code := kept.guard.poll()) is not None:
+        if kept.guard is not None and kept.guard.poll() is not None:
             assert kept.guard.stdin
             kept.guard.stdin.close()
             kept.guard, kept.next_start = None, now + RESTART_SECONDS
-            self.exits.append(Exit(kept.part.name, code, time.time()))
         if kept.guard is None and kept.is_wanted and now >= kept.next_start:
             self._launch(kept)
 

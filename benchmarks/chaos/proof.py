@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -231,7 +231,7 @@ def _differs(table: Table, found: Sequence[Row], wanted: Sequence[Row]) -> str:
 
 def _typed(table: Table, row: Row) -> Row:
     """A row however its sink spells it: times and money as text, or as such."""
-    reads = {Kind.TIME: datetime.fromisoformat, Kind.MONEY: Decimal}
+    reads: dict[Kind, Callable[[str], Any]] = {Kind.TIME: datetime.fromisoformat, Kind.MONEY: Decimal}
     return {
         spec.name: reads[spec.kind](value) if spec.kind in reads and isinstance(value, str) else value
         for spec in table.fields

@@ -41,8 +41,8 @@ class Report:
     command: str
     left_out: list[str] = field(default_factory=list)
     faults: list[Happened] = field(default_factory=list)
-    exits: dict[str, int] = field(default_factory=dict)
-    """How often each part ended and was started again."""
+    restarts: dict[str, int] = field(default_factory=dict)
+    """How often each part was started again."""
     proofs: dict[str, StreamProof] = field(default_factory=dict)
     pages: dict[str, str] = field(default_factory=dict)
     """By path, what is wrong with a page in the end; empty: nothing."""
@@ -93,7 +93,7 @@ class Report:
             what, lasted = f"{fault.kind}: {fault.what}", f"{fault.lasted:.0f} s"
             yield f"| {fault.struck_at:.0f} s | {fault.group} | {what} | {lasted} | {after} | {fault.last_to_recover} |"
         yield ""
-        yield "Ended and started again: " + ", ".join(f"{name} {times}" for name, times in sorted(self.exits.items()))
+        yield "Started again: " + ", ".join(f"{name} {times}" for name, times in sorted(self.restarts.items()))
         yield ""
         yield f"| {' | '.join(COLUMNS)} |"
         yield "|---" * len(COLUMNS) + "|"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -124,7 +123,7 @@ class Run:
             self._say(f"{stream.name}: {'proven' if self.report.proofs[stream.name].holds else 'NOT PROVEN'}")
 
     def close(self) -> None:
-        self.report.exits = dict(Counter(exit_.part for exit_ in self.stage.keeper.exits))
+        self.report.restarts = {name: starts - 1 for name, starts in self.stage.keeper.starts().items() if starts > 1}
         self.report.seconds = round(time.monotonic() - self._began, 1)
 
     def _behind(self) -> dict[str, tuple[int | None, int | None]]:

@@ -57,3 +57,16 @@ def test_older_files_are_not_read(checkpoint: Path) -> None:
     (checkpoint / "offsets" / "9").write_bytes(b"")
     (checkpoint / "commits" / "9").write_bytes(b"")
     require_sound(checkpoint)
+
+
+def test_a_bit_that_fell_over_is_found_by_the_checksums_that_hadoop_keeps(checkpoint: Path) -> None:
+    """As Spark 4.2 wrote both files: a head, 512 bytes for each checksum, and one of the 45 bytes there are."""
+    metadata, checksums = checkpoint / "metadata", checkpoint / ".metadata.crc"
+    metadata.write_bytes(b'{"id":"7a684e9e-5d7f-4797-a119-7d3819ce25d9"}')
+    checksums.write_bytes(b"crc\0\0\0\x02\0S\xbd\x9d\t")
+    require_sound(checkpoint)
+    metadata.write_bytes(b'{"id":"7a684e9e-5d7f-4797-a119-7d3819ce25d8"}')
+    with pytest.raises(CheckpointError, match="metadata doesn't match its checksum"):
+        require_sound(checkpoint)
+    checksums.write_bytes(b"")  # then Hadoop reads on without
+    require_sound(checkpoint)

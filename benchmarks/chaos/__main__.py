@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
+import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,6 +31,7 @@ DISK_MEGABYTES = 512
 
 def main() -> int:
     """Exits with 0 where nothing was lost and nothing doubled."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     options = _options()
     small = disk.enter(DISK_MEGABYTES)
     folder = load_settings().home / "chaos" / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}"
@@ -54,6 +57,8 @@ def main() -> int:
                 run.prove()
             except ChaosError as error:
                 report.failures.append(str(error))
+            except Exception:  # a report must be kept of a run that breaks, too
+                report.failures.append(traceback.format_exc())
             finally:
                 run.close()
         report.write(folder)

@@ -19,9 +19,11 @@ from benchmarks.chaos.report import Happened, Report
 from benchmarks.chaos.signs import Signs, taken
 from benchmarks.chaos.stage import Stage, producer_name
 
-PATIENCE_SECONDS = 240.0
+PATIENCE_SECONDS = 300.0
 """How long anything may take that is only awaited; generous, since machines are shared."""
 POLL_SECONDS = 0.2
+LOOK_SECONDS = 1.0
+"""From one look at everything to the next: each costs the browser a layout of every page."""
 STILL_SECONDS = 12.0
 """At rest: nothing has changed for so long, some archive batches' time."""
 
@@ -174,7 +176,7 @@ class Run:
         while not condition():
             if time.monotonic() > deadline:
                 return False
-            time.sleep(POLL_SECONDS)
+            time.sleep(LOOK_SECONDS)
         return True
 
     def _pages_pump(self, signs: Signs) -> None:

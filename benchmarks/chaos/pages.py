@@ -18,6 +18,8 @@ LOOK = """() => {
   return [document.body.innerText, said, window.chaosOpenedAt ?? 0, document.querySelector('#home-status')?.innerText];
 }"""
 WELL = "All is well"
+OPEN_MS = 120_000
+"""All of them load at once, beside everything else."""
 
 
 @dataclass
@@ -39,7 +41,7 @@ class Pages:
         paths = ["/", *(path for stream in streams for path in paths_of(stream))]
         self.pages = [Seen(path, browser.new_page(viewport={"width": 1280, "height": 900})) for path in paths]
         for seen in self.pages:
-            seen.page.goto(address + seen.path)
+            seen.page.goto(address + seen.path, timeout=OPEN_MS)
             seen.page.evaluate("window.chaosOpenedAt = Date.now()")
 
     def look(self) -> None:

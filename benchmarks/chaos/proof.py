@@ -26,7 +26,7 @@ from headwater.contracts.base import Kind, Table
 from headwater.processed import OWN_KIND
 from headwater.sql import sql_name
 
-EDGE = timedelta(seconds=15)
+EDGE = timedelta(seconds=25)
 """What ends by silence just before the jobs stopped may not have ended in the tables yet: either is right."""
 
 Row = dict[str, Any]

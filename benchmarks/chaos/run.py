@@ -24,7 +24,8 @@ PATIENCE_SECONDS = 300.0
 POLL_SECONDS = 0.2
 LOOK_SECONDS = 1.0
 """From one look at everything to the next: each costs the browser a layout of every page."""
-STILL_SECONDS = 12.0
+TELL_SECONDS = 30.0
+STILL_SECONDS = 22.0
 """At rest: nothing has changed for so long, some archive batches' time."""
 
 
@@ -67,7 +68,7 @@ class Run:
             self._pages_pump(signs)
         signs.begin()
         happened = [one for one in self.report.faults if one.group == number]
-        if self._holds_within(signs.look, PATIENCE_SECONDS):
+        if self._holds_within(signs.look, lambda: self._state(signs)):
             seconds = time.monotonic() - signs.began
             for one in happened:
                 one.recovered_after, one.last_to_recover = round(seconds, 1), signs.last()
@@ -167,15 +168,20 @@ class Run:
 
     def _await(self, condition: Callable[[], bool], what: str, state: Callable[[], str] = lambda: "") -> None:
         begun = time.monotonic()
-        if not self._holds_within(condition, PATIENCE_SECONDS):
+        if not self._holds_within(condition, state):
             raise ChaosError(f"not within {PATIENCE_SECONDS:.0f} s: {what}. {state()}")
         self._say(f"{what}, after {time.monotonic() - begun:.0f} s")
 
-    def _holds_within(self, condition: Callable[[], bool], seconds: float) -> bool:
-        deadline = time.monotonic() + seconds
+    def _holds_within(self, condition: Callable[[], bool], state: Callable[[], str]) -> bool:
+        """Whether a condition comes true before patience ends; now and then it says what is missing."""
+        begun = told = time.monotonic()
         while not condition():
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if now - begun > PATIENCE_SECONDS:
                 return False
+            if now - told > TELL_SECONDS:
+                told = now
+                self._say(f"  waiting: {state()}")
             time.sleep(LOOK_SECONDS)
         return True
 

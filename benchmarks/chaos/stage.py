@@ -34,8 +34,8 @@ BIN = Path(sys.executable).parent
 STALE_AFTER_SECONDS = 15
 """A page says that its data stands still after so long."""
 
-ARCHIVE_SECONDS = 5
-"""From one archive batch to the next: many of them, so that many are hit."""
+AGGREGATE_SECONDS, ARCHIVE_SECONDS = 2, 10
+"""From one batch to the next: many, so that many are hit, and not so many that two cores have no time for a browser."""
 
 AREAS = (
     Box("Waalhaven", "depot", 51.87, 4.42, 51.90, 4.45),
@@ -194,6 +194,7 @@ class Stage:
             self.home,
             KAFKA_BOOTSTRAP_SERVERS=self.bootstrap,
             HEADWATER_SQL_URL=self.server.url("postgres").replace("postgresql", "postgresql+psycopg", 1),
+            HEADWATER_JOBS_AGGREGATE_TRIGGER_SECONDS=str(AGGREGATE_SECONDS),
             HEADWATER_JOBS_ARCHIVE_TRIGGER_SECONDS=str(ARCHIVE_SECONDS),
             HEADWATER_JOBS_REALTIME_CHECKPOINT_SECONDS="10",
             HEADWATER_CO2_HISTORY_DAYS="0",

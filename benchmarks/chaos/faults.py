@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 from benchmarks.chaos import disk
 from benchmarks.chaos.parts import freeze, kill, thaw
@@ -64,17 +66,20 @@ def strike(fault: Fault, stage: Stage) -> Strike:  # noqa: PLR0911 - a table of 
 
 def _killed(fault: Fault, stage: Stage, name: str) -> Strike:
     stage.keeper.hold(name)
-    if fault.way:
-        kill(stage.halves(name)[fault.way])
-    else:
-        kill(stage.processes(name))
-    return Strike(fault, f"kill -9 {name} {fault.way}".strip(), mend=lambda: stage.keeper.release(name))
+    processes = stage.halves(name)[fault.way] if fault.way else stage.processes(name)
+    kill(processes)
+    told = f"kill -9 {name} ({', '.join(filter(None, [fault.way, counted(processes)]))})"
+    return Strike(fault, told, mend=lambda: stage.keeper.release(name))
 
 
 def _frozen(fault: Fault, stage: Stage, name: str) -> Strike:
     processes = stage.processes(name)
     freeze(processes)
-    return Strike(fault, f"SIGSTOP {name} ({len(processes)} processes)", mend=lambda: thaw(processes))
+    return Strike(fault, f"SIGSTOP {name} ({counted(processes)})", mend=lambda: thaw(processes))
+
+
+def counted(processes: Sequence[psutil.Process]) -> str:
+    return f"{len(processes)} process{'es' if len(processes) != 1 else ''}"
 
 
 def _filled(fault: Fault, stage: Stage) -> Strike:

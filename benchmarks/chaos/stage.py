@@ -132,8 +132,10 @@ class Stage:
             )
 
     def processes(self, name: str) -> list[psutil.Process]:
-        """Those of a part, and of the broker the one that is held."""
+        """Those of a part; of the broker also the one that is held, of the SQL server those that have left its session."""
         members = self.keeper.members(name)
+        if name == SQL:
+            members += [process for member in members for process in children(member)]
         if name == BROKER and (running := read_running(self.broker_settings)):
             members.append(psutil.Process(running.pid))
         return members
@@ -203,6 +205,14 @@ class Stage:
             DASH_PORT=str(self.dash_port),
             **more,
         )
+
+
+def children(process: psutil.Process) -> list[psutil.Process]:
+    """All below a process; none of one that is gone."""
+    try:
+        return list(process.children(recursive=True))
+    except psutil.Error:
+        return []
 
 
 def chosen(names: Sequence[str]) -> list[Stream]:

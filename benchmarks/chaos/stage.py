@@ -132,7 +132,7 @@ class Stage:
             )
 
     def processes(self, name: str) -> list[psutil.Process]:
-        """Those of a part; of the broker also the one that is held, of the SQL server those that have left its session."""
+        """Those of a part: with the broker that is held, and what of the SQL server has left its session."""
         members = self.keeper.members(name)
         if name == SQL:
             members += [process for member in members for process in children(member)]

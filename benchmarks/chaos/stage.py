@@ -198,7 +198,6 @@ class Stage:
             HEADWATER_SQL_URL=self.server.url("postgres").replace("postgresql", "postgresql+psycopg", 1),
             HEADWATER_JOBS_AGGREGATE_TRIGGER_SECONDS=str(AGGREGATE_SECONDS),
             HEADWATER_JOBS_ARCHIVE_TRIGGER_SECONDS=str(ARCHIVE_SECONDS),
-            HEADWATER_JOBS_REALTIME_CHECKPOINT_SECONDS="10",
             HEADWATER_CO2_HISTORY_DAYS="0",
             HEADWATER_TRUCKS_GEOFENCES=str(self.work / "areas.geojson"),
             DASH_HOST=HOST,

@@ -47,7 +47,7 @@ class Run:
         self.stage.start_jobs()
         self.stage.start_producers()
         signs = Signs(self.stage, None)
-        self._await(signs.look, "everything grows", lambda: str(sorted(signs.missing)))
+        self._await(signs.look, "everything grows", lambda: self._state(signs))
 
     def strike(self, groups: Sequence[Group], pages: Pages) -> None:
         signs = Signs(self.stage, pages)
@@ -191,8 +191,13 @@ class Run:
             signs.pages.pages[0].page.wait_for_timeout(POLL_SECONDS * 1_000)
 
     def _state(self, signs: Signs) -> str:
+        """What is missing, in a line or two."""
+        missing: dict[str, list[str]] = {}
+        for what, whose in sorted(signs.missing):
+            missing.setdefault(what, []).append(whose)
+        still = [f"{what} of {', '.join(whose)}" for what, whose in missing.items()]
         troubled = signs.pages.troubled() if signs.pages else {}
-        return f"not moved {sorted(signs.missing)}, in trouble {troubled}"
+        return "; ".join([*still, *(f"{path} says {said[0][:60]!r}" for path, said in troubled.items())])
 
     def _fail(self, what: str) -> None:
         self.report.failures.append(what)

@@ -39,9 +39,10 @@ def main() -> int:
     console = Console(width=160)
     report = Report(options.seed, options.minutes, options.rate, options.streams or list(STREAMS), _again(options))
     kinds = options.faults or list(KINDS)
-    if small is None and "fill_disk" in kinds:
-        kinds.remove("fill_disk")
-        report.left_out.append("fill_disk was left out: this machine lets nobody mount a small disk")
+    if small is None:
+        kinds = _without(kinds, ["fill_disk"], "this machine lets nobody mount a small disk", report)
+    if len(report.streams) == 1:
+        kinds = _without(kinds, ["kill_suite", "freeze_suite"], "one stream is a job and no suite", report)
     console.print(f"seed {options.seed}: {report.command}", highlight=False)
 
     work = Path(tempfile.mkdtemp(prefix="headwater-chaos-"))
@@ -71,6 +72,12 @@ def main() -> int:
     console.print(report.markdown(), highlight=False, markup=False)
     console.print(f"kept in {folder}", highlight=False)
     return 0 if report.holds else 1
+
+
+def _without(kinds: list[str], absent: list[str], why: str, report: Report) -> list[str]:
+    """The kinds that can be had; the report says which can't."""
+    report.left_out += [f"{name} was left out: {why}" for name in kinds if name in absent]
+    return [name for name in kinds if name not in absent]
 
 
 def _keep(work: Path, home: Path, folder: Path) -> None:

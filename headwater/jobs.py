@@ -163,6 +163,8 @@ class Run:
             "aggregate": self._aggregate,
             "archive": self._archive,
         }
+        for name in names:
+            require_sound(self._settings.checkpoint(self._name, name))
         if "live" in names and not self._once:
             require_slots(self._spark, self._needed + (len(names) > 1))
         for name in names:
@@ -323,7 +325,6 @@ class Run:
         self._spark.sparkContext.setLocalProperty("spark.scheduler.pool", name)
         timed = writer.trigger(availableNow=True) if self._once else writer.trigger(**trigger)
         checkpoint = self._settings.checkpoint(self._name, name)
-        require_sound(checkpoint)
         return timed.queryName(name).option("checkpointLocation", str(checkpoint)).start()
 
 

@@ -48,8 +48,8 @@ notebooks: setup-test ## open the notebooks
 bench: setup-test ## start-up, throughput, latency, markers, growth, beside others (ARGS="--quick", ARGS=throughput)
 	@$(PYTHON) -m benchmarks $(ARGS)
 
-chaos: setup-test ## the tests that kill: broker, jobs, demo, and the archive between any two writes
-	@$(PYTHON) -m pytest -k kill
+chaos: setup-test ## kill, freeze, cut off and starve everything for 10 minutes; then prove that nothing was lost
+	@$(PYTHON) -m benchmarks.chaos $(ARGS)
 
 lint: setup-test ## ruff; never rewrites
 	@$(BIN)/ruff check .

@@ -5,13 +5,14 @@ from what, and is sent only when its value has changed. What the tab shows (path
 `view` store, kept by the browser; it reaches the push loop through a callback of its own.
 
 Traps of the transport that this module answers: a persistent callback outlives its tab while another tab keeps
-the shared socket open (so each has a lease: the tab must answer now and then); it is only started again after a
-reconnect if it has no input (so it asks for the view); a slow reader's queue grows without bound (so a round is
-skipped while the last one is still waiting).
+the shared socket open (so each has a lease: the tab must answer now and then; one that was given up too early is
+served again when it nudges); it is only started again after a reconnect if it has no input (so it asks for the view);
+a slow reader's queue grows without bound (so a round is skipped while the last one is still waiting).
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
@@ -129,6 +130,10 @@ class Sessions:
         if tab in self._sessions:
             self._sessions[tab].view = view
 
+    def is_served(self, tab: str) -> bool:
+        """Whether a push loop sends to the tab."""
+        return tab in self._sessions
+
     def __len__(self) -> int:
         return len(self._sessions)
 
@@ -181,6 +186,7 @@ def register(
     app: Dash, hub: Hub, sessions: Sessions, pages: Mapping[str, tuple[Part, ...]], always: tuple[Part, ...]
 ) -> None:
     """The two callbacks that make every page move."""
+    revived: set[asyncio.Task[None]] = set()
 
     @app.callback(websocket=True, persistent=True)
     async def push() -> None:
@@ -189,7 +195,14 @@ def register(
     @app.callback(Input("view", "data"), websocket=True)
     async def show(data: Any) -> None:
         if (view := View.of(data)) is not None:
-            sessions.show(_tab(ctx.websocket), view, hub.latest)
+            tab = _tab(ctx.websocket)
+            sessions.show(tab, view, hub.latest)
+            if not sessions.is_served(tab):
+                # Frozen or starved for longer than its lease the tab was taken for gone. Its socket still stands, so
+                # that the browser starts no loop again: it only nudges.
+                task = asyncio.create_task(_serve(ctx.websocket, hub, sessions, Pusher(pages, always)))
+                revived.add(task)
+                task.add_done_callback(revived.discard)
             hub.wake()
 
 

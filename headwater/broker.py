@@ -259,7 +259,12 @@ def _render_properties(settings: Settings) -> Path:
         free.bind((HOST, 0))
         controller_port = free.getsockname()[1]
     template = Template((CONF / "server.properties").read_text())
-    text = template.substitute(port=settings.kafka.port, controller_port=controller_port, data=_data_folder(settings))
+    port = settings.kafka.port
+    # Through a proxy, or from another machine, clients go by another address than the one that is listened on.
+    advertised = settings.kafka.advertised or f"{HOST}:{port}"
+    text = template.substitute(
+        port=port, controller_port=controller_port, advertised=advertised, data=_data_folder(settings)
+    )
     properties = _properties_file(settings)
     properties.write_text(text)
     return properties

@@ -33,6 +33,7 @@ from headwater.acknowledgements import Acknowledgements
 from headwater.aggregate import Aggregate
 from headwater.archive import Archive
 from headwater.broker import find_broker
+from headwater.checkpoints import require_sound
 from headwater.contracts.base import Stream
 from headwater.errors import HeadwaterError, run_main
 from headwater.folds import Fold
@@ -185,6 +186,8 @@ class Run:
             "aggregate": self._aggregate,
             "archive": self._archive,
         }
+        for name in names:
+            require_sound(self._settings.checkpoint(self._name, name))
         self._require_read(names)
         if "live" in names and not self._once:
             require_slots(self._spark, self._needed + (len(names) > 1))

@@ -59,7 +59,9 @@ class ProcessedTopic:
         # A long name stands in a row's key and several times in its value: longer than the record that it came with.
         most = int(client.get("message.max.bytes", KAFKAS_MOST)) * ENVELOPE
         # As Spark's sink chooses a partition: in two of them, a key would have two last values.
-        self._producer = Producer({**client, "partitioner": "murmur2_random", "message.max.bytes": most})
+        # Idempotent: a request that was thought lost and sent again must not put an old row after a new one.
+        own = {"partitioner": "murmur2_random", "message.max.bytes": most, "enable.idempotence": True}
+        self._producer = Producer({**client, **own})
         self._failed: KafkaError | None = None
 
     def correct(self, table: Table, row: dict[str, Any], as_of: datetime) -> None:

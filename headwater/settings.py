@@ -65,6 +65,7 @@ class KafkaSettings(Section):
 
     bootstrap_servers: str = ""
     port: Port = 9092
+    advertised: str = Field(default="", pattern=r"^(\S+:\d+)?$")
     heap: str = Field(default="512m", pattern=r"^\d+[mg]$")
     partitions: dict[str, Annotated[int, Field(ge=1)]] = {"default": 2, "TruckLocations": 4}
     retention_hours: float = Field(default=168, gt=0)

@@ -134,9 +134,17 @@ def ensure_topics(settings: Settings, bootstrap: str, streams: Iterable[StreamTo
 
 
 def partition_count(settings: Settings, bootstrap: str, topic: str) -> int:
-    """How many partitions an existing topic has."""
+    """How many partitions an existing topic has. BrokerError: nobody says; a guess would cost records."""
     admin = AdminClient({**client_config(settings, bootstrap), "log_level": "0"})
-    return len(admin.list_topics(topic, timeout=TIMEOUT_SECONDS).topics[topic].partitions)
+    try:
+        found = len(admin.list_topics(topic, timeout=TIMEOUT_SECONDS).topics[topic].partitions)
+    except KafkaException as error:
+        raise BrokerError(f"the broker at {bootstrap} doesn't say what {topic} is: {_text(error)}") from error
+    if not found:
+        raise BrokerError(
+            f"the broker at {bootstrap} doesn't know {topic} yet: it is starting, or the topic was deleted"
+        )
+    return found
 
 
 def _create(admin: AdminClient, specs: list[TopicSpec]) -> None:

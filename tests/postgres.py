@@ -43,20 +43,27 @@ class Server:
     def connect(self, database: str = "postgres") -> psycopg.Connection:
         return psycopg.connect(self.url(database), autocommit=True)
 
-    def start(self) -> None:
+    @property
+    def command(self) -> list[str]:
+        """What runs the server, as whoever may."""
         options = {
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
             "fsync": "off",
             "shared_buffers": "16MB",
         }
+        user = self._user.get("user")
+        # Not by Popen: a process manager that starts this has a user of its own.
+        becomes = ["setpriv", f"--reuid={user}", f"--regid={self._user['group']}", "--clear-groups"] if user else []
+        return [
+            *becomes, str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self._port),
+            *(part for name, value in options.items() for part in ("-c", f"{name}={value}")),
+        ]  # fmt: skip
+
+    def start(self) -> None:
         self._process = subprocess.Popen(
-            [
-                self._programs / "postgres", "-D", self._data, "-p", str(self._port),
-                *(part for name, value in options.items() for part in ("-c", f"{name}={value}")),
-            ],
-            cwd=self._data, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, **self._user,
-        )  # fmt: skip
+            self.command, cwd=self._data.parent, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log
+        )
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
@@ -92,6 +99,14 @@ class Server:
 @contextmanager
 def server() -> Iterator[Server]:
     """A server that runs; skips where the package has none for this machine."""
+    with prepared() as made:
+        made.start()
+        yield made
+
+
+@contextmanager
+def prepared() -> Iterator[Server]:
+    """One that doesn't yet."""
     found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
         pytest.skip(f"{PACKAGE} isn't installed")
@@ -109,7 +124,6 @@ def server() -> Iterator[Server]:
             package = folder / PACKAGE
             os.chown(folder, nobody.pw_uid, nobody.pw_gid)
         made = Server(folder, package / "pginstall" / "bin", user)
-        made.start()
         yield made
     finally:
         if made:

@@ -207,8 +207,10 @@ KEYS = {
 TIMES = {"event_time", "start_time", "end_time", "began_at", "ended_at", "window_start"}
 
 
-def assert_same(name: str, rows: Iterable[dict[str, Any]], expected: Rows) -> None:
-    """A table's rows, with times as such or as text, are the expected ones; distances to a millimetre a step."""
+def assert_same(name: str, rows: Iterable[dict[str, Any]], expected: Rows, steps: int = 10) -> None:
+    """A table's rows, with times as such or as text, are the expected ones; distances to a millimetre a step, of which
+    a row adds up so many.
+    """
     found: Rows = {}
     for row in rows:
         typed = {k: datetime.fromisoformat(v) if k in TIMES and isinstance(v, str) else v for k, v in row.items()}
@@ -223,7 +225,7 @@ def assert_same(name: str, rows: Iterable[dict[str, Any]], expected: Rows) -> No
         for column, value in wanted.items():
             held = found[key][column]
             if isinstance(value, float) and held is not None:
-                tolerance = 1e-5 if column == "distance_km" else 1e-3 if column.endswith("kmh") else 1e-9
+                tolerance = 1e-6 * steps if column == "distance_km" else 1e-3 if column.endswith("kmh") else 1e-9
                 same = abs(held - value) <= tolerance
             else:
                 same = held == value

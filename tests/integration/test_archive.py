@@ -1,7 +1,7 @@
 """The archive with real Spark and Delta: its tables equal pandas over ``records``, whenever it died.
 
-Messages are literal or drawn by a seeded generator; what each table is to hold is worked out here, row by
-row, from what ``records`` holds, and ``records`` itself from what was sent.
+Messages are literal or drawn by a seeded generator; what each table is to hold is worked out row by row from what
+``records`` holds (``tests.sales_reference``), and ``records`` itself from what was sent.
 """
 
 import csv
@@ -10,11 +10,10 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
@@ -25,11 +24,10 @@ from headwater.contracts.sales import SALES
 from headwater.settings import Settings
 from jobs.sales import DAILY, JOB, VIEWS
 from tests.archives import Killed, Killer, Setup, Topic, set_up
+from tests.sales_reference import TABLES, Rows, expected_tables, keyed
 
 DAY = datetime(2010, 12, 1, tzinfo=UTC)
 ARRIVED = datetime(2026, 5, 4, 12, tzinfo=UTC)
-CENT_OF_A_CENT = Decimal("0.0001")
-TABLES = ("totals", "per_minute", "per_minute_category", "by_country")
 
 
 def sale(event_id: str | None, at: datetime | None, product: str, quantity: int, price: str, **optional: Any) -> str:
@@ -57,97 +55,6 @@ def csv_rows(setup: Setup) -> list[dict[str, str]]:
         assert not any(row["product"].startswith(("=", "+", "-", "@")) for row in found)
         rows += [{**row, "product": row["product"].removeprefix("'")} for row in found]
     return rows
-
-
-# --- what the tables are to hold
-
-
-def counted(records: list[dict[str, Any]]) -> pd.DataFrame:
-    """The first record of each event by partition and offset, with what DEFINITIONS counts of it."""
-    frame = pd.DataFrame(records, dtype=object).sort_values(["partition", "offset"]).drop_duplicates("event_id")
-    figures = pd.DataFrame(
-        {
-            "minute": [t.replace(second=0, microsecond=0).isoformat() for t in frame["event_time"]],
-            "date": [t.date().isoformat() for t in frame["event_time"]],
-            "product": frame["product"].tolist(),
-            "category": [c or "unknown" for c in frame["category"]],
-            "country": [c or "unknown" for c in frame["country"]],
-            "quantity": frame["quantity"].astype(int).tolist(),
-            "returns": [max(-q, 0) for q in frame["quantity"]],
-            "order": [
-                (order or event) if q > 0 else None
-                for q, order, event in zip(frame["quantity"], frame["order_id"], frame["event_id"], strict=True)
-            ],
-        }
-    )
-    figures["revenue"] = [q * p for q, p in zip(frame["quantity"], frame["price"], strict=True)]
-    return figures
-
-
-def grouped(figures: pd.DataFrame, *keys: str) -> dict[tuple[str, ...], tuple[int, Decimal, int, int]]:
-    """By key: quantity, revenue, orders, returns."""
-    return {
-        key: (
-            int(rows["quantity"].sum()), sum(rows["revenue"], Decimal(0)), rows["order"].nunique(),
-            int(rows["returns"].sum()),
-        )
-        for key, rows in figures.groupby(list(keys))
-    }  # fmt: skip
-
-
-def average(revenue: Decimal, orders: int) -> Decimal | None:
-    return (revenue / orders).quantize(CENT_OF_A_CENT, ROUND_HALF_UP) if orders else None
-
-
-Rows = dict[tuple[str, ...], tuple[Any, ...]]
-
-
-def expected_tables(records: list[dict[str, Any]]) -> dict[str, Rows]:
-    if not records:
-        return {name: {} for name in (*TABLES, "daily")}
-    figures = counted(records)
-    minutes = {
-        name: {
-            key: (quantity, revenue, orders, average(revenue, orders))
-            for key, (quantity, revenue, orders, _) in grouped(figures, *keys).items()
-        }
-        for name, keys in {"per_minute": ["minute"], "per_minute_category": ["minute", "category"]}.items()
-    }
-    return {
-        "totals": grouped(figures, "product"),
-        "by_country": grouped(figures, "country"),
-        "daily": grouped(figures, "date", "product"),
-        **minutes,
-    }
-
-
-KEYS = {
-    "totals": ["product"],
-    "by_country": ["country"],
-    "daily": ["date", "product"],
-    "per_minute": ["window_start"],
-    "per_minute_category": ["window_start", "category"],
-}
-
-
-def keyed(name: str, rows: list[dict[str, Any]]) -> Rows:
-    """A table's rows as ``expected_tables`` has them; times, numbers and money from whatever they are spelled in."""
-    figures = ["quantity", "revenue", "orders", "returns"]
-    if name.startswith("per_minute"):
-        figures = ["units", "revenue", "orders", "average_order_value"]
-    keys = [tuple(moment(row[k]) if k == "window_start" else row[k] for k in KEYS[name]) for row in rows]
-    assert len(set(keys)) == len(keys), f"{name}: the same row twice"
-    return {key: tuple(number(f, row[f]) for f in figures) for key, row in zip(keys, rows, strict=True)}
-
-
-def moment(value: Any) -> str:
-    return (datetime.fromisoformat(value) if isinstance(value, str) else value).isoformat()
-
-
-def number(column: str, value: Any) -> Any:
-    if value is None:
-        return None
-    return Decimal(value) if column in ("revenue", "average_order_value") else int(value)
 
 
 def assert_account_closes(setup: Setup) -> None:

@@ -19,7 +19,8 @@ from headwater.broker import Running, ensure_broker, find_broker, read_running, 
 from headwater.contracts import STREAMS
 from headwater.errors import BrokerError
 from headwater.settings import REPOSITORY, Settings
-from headwater.topics import STATUS_TOPIC, ensure_topics
+from headwater.topics import STATUS_TOPIC, ensure_topics, partition_count
+from tests.ports import free_port
 
 TOPIC = "kept"
 
@@ -224,6 +225,23 @@ def test_topics_are_created_as_configured_and_follow_the_settings(broker: str, b
     finally:
         back = again()
     assert (back["retention.bytes"], back["segment.bytes"]) == (str(8 * 2**30), str(128 * 2**20))
+
+
+def test_a_topic_that_the_broker_does_not_know_has_no_count_of_partitions(
+    broker: str, broker_settings: Settings
+) -> None:
+    """Slots are counted from it, and real-time mode with too few of them loses records without a word."""
+    with pytest.raises(BrokerError, match="doesn't know nowhere"):
+        partition_count(broker_settings, broker, "nowhere")
+
+
+def test_the_broker_names_the_address_that_it_is_told_to_advertise(own: Settings) -> None:
+    """Clients then reach it through a proxy, or not at all."""
+    elsewhere = f"127.0.0.1:{free_port()}"
+    advertised = own.kafka.model_copy(update={"advertised": elsewhere})
+    address = ensure_broker(own.model_copy(update={"kafka": advertised}))
+    (named,) = AdminClient({"bootstrap.servers": address}).list_topics(timeout=10).brokers.values()
+    assert f"{named.host}:{named.port}" == elsewhere != address
 
 
 def config_of(admin: AdminClient, topic: str) -> dict[str, str]:

@@ -23,11 +23,11 @@ from tests import aircraft_reference, co2_reference, events_reference, trucks_re
 from tests.browser import opened
 from tests.contract_rules import judged, nesting_allowed
 from tests.hostile import drawn, messages
-from tests.integration.test_archive import TABLES as SALES_TABLES
-from tests.integration.test_archive import expected_tables as sales_tables
-from tests.integration.test_archive import keyed as sales_keyed
 from tests.integration.test_jobs_sales import positions
 from tests.ports import free_port
+from tests.sales_reference import TABLES as SALES_TABLES
+from tests.sales_reference import expected_tables as sales_tables
+from tests.sales_reference import keyed as sales_keyed
 from tests.suite import SUBMIT, Position, Suite
 from tests.unit.test_quality import original
 

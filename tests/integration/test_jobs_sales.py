@@ -12,8 +12,9 @@ from confluent_kafka import Message, Producer
 
 from headwater.contracts.sales import SALES
 from headwater.topics import STATUS_TOPIC
-from tests.integration.test_archive import DAY, TABLES, Rows, expected_tables, keyed, sale
+from tests.integration.test_archive import DAY, sale
 from tests.ports import free_port
+from tests.sales_reference import TABLES, Rows, expected_tables, keyed
 from tests.suite import SUBMIT, Position, Suite
 from tests.unit.test_quality import CASES, original
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from dashboards import push
 from dashboards.health import Status, report
 from dashboards.hub import Hub
 from dashboards.push import Part, Pusher, Sessions, View
@@ -289,6 +292,65 @@ def test_a_tab_has_one_push_loop(feed: FeedState) -> None:
     assert len(sessions) == 1
     sessions.close("tab", second)
     assert len(sessions) == 0
+
+
+class Tab:
+    """A browser's tab at the other end of a socket; asleep it answers nothing, as one that is frozen or starved."""
+
+    _renderer_id = "tab"
+    _outbound_queue = SimpleNamespace(sync_q=SimpleNamespace(qsize=lambda: 0))
+
+    def __init__(self) -> None:
+        self.is_shutdown = self.is_asleep = False
+        self.sent: list[str] = []
+
+    async def get_prop(self, *_: object, **__: object) -> dict[str, str]:
+        if self.is_asleep:
+            raise TimeoutError
+        return {"path": "/"}
+
+    def set_prop_sync(self, component: str, *_: object) -> None:
+        self.sent.append(component)
+
+
+class Callbacks(dict[str, Any]):
+    """What an app is given, by name."""
+
+    def callback(self, *_: object, **__: object) -> Callable[[Any], Any]:
+        return lambda function: self.setdefault(function.__name__, function)
+
+
+def test_a_tab_that_was_asleep_for_too_long_is_served_again(feed: FeedState, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its socket stands, so nothing but its own nudge tells that it is back."""
+    tab, app, hub, sessions = Tab(), Callbacks(), Hub(), Sessions()
+    monkeypatch.setattr(push, "ctx", SimpleNamespace(websocket=tab))
+    monkeypatch.setattr(push, "LEASE_SECONDS", 0.0)
+    monkeypatch.setattr(push, "WAIT_SECONDS", 0.01)
+    push.register(app, hub, sessions, {"/": parts()}, ())  # type: ignore[arg-type]
+    hub.publish(feed.snapshot(NOW))
+
+    async def is_true(holds: Callable[[], bool]) -> None:
+        while not holds():
+            await asyncio.sleep(0.005)
+
+    async def sleeps_and_wakes() -> None:
+        loop = asyncio.create_task(app["push"]())
+        await app["show"]({"path": "/"})
+        await is_true(lambda: "count" in tab.sent)
+        tab.is_asleep = True
+        await loop
+        assert len(sessions) == 0
+
+        tab.is_asleep = False
+        tab.sent.clear()
+        await app["show"]({"path": "/", "nudge": 1})
+        await is_true(lambda: "count" in tab.sent)
+        assert len(sessions) == 1
+
+        tab.is_shutdown = True
+        await is_true(lambda: len(sessions) == 0)
+
+    asyncio.run(asyncio.wait_for(sleeps_and_wakes(), 20))
 
 
 def test_a_view_takes_only_what_it_knows() -> None:

@@ -42,7 +42,7 @@ def stream(version: int = 1, **tables: dict[str, dict[str, Any]]) -> StreamView:
     """The stream's processed tables at a version."""
     none = Latency()
     return StreamView(
-        "trucks", Health.LIVE, 0, 0, 0, (), (), 0, (), 0, None, None, none, none,
+        "trucks", Health.LIVE, 0, 0, 0, (), (), 0, (), 0, None, None, none, none, {}, None, None, {}, {}, {}, None,
         MappingProxyType(tables), dict.fromkeys(tables, version),
     )  # fmt: skip
 

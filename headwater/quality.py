@@ -75,12 +75,15 @@ _RAW_TEXT = r"IF(is_valid_utf8(CAST(raw AS STRING)), CAST(raw AS STRING), transl
 
 
 def _opened(messages: DataFrame, stream: Stream) -> DataFrame:
-    """Each message as an object, null where it isn't one JSON object: as a struct of variants, and for texts, which
-    need no look at their type, as a struct of bytes: of JSON's types only a string casts to BINARY.
+    """Each message as an object, null where it isn't one JSON object: ``object``, a struct of variants; ``texts``, a
+    struct of bytes, since of JSON's types only a string casts to BINARY; and what stands where texts should, as
+    variants again, which only the reasons and flags of a record ask for.
 
     The parser stops after the first value. The brackets make it read to the message's end: without them
     ``{...} junk`` and ``{...}{...}`` pass for their first object and the rest is lost.
     """
+    texts = list(filter(_is_text, stream.fields))
+    others = [field for field in stream.fields if field not in texts]
     known = _words(field.name for field in stream.fields)
     unknown = f"map_filter(try_cast(parsed AS ARRAY<MAP<STRING, VARIANT>>)[0], (k, v) -> k NOT IN ({known}))"
     # A message that closes our bracket itself (`{...}] junk`) has a brace close too early.
@@ -95,15 +98,17 @@ def _opened(messages: DataFrame, stream: Stream) -> DataFrame:
         )
         .selectExpr(
             *("raw", *POSITION, "parsed"),
-            f"try_cast(parsed AS ARRAY<STRUCT<{_shape(stream.fields, 'VARIANT')}>>) objects",
-            f"get(try_cast(parsed AS ARRAY<STRUCT<{_shape(filter(_is_text, stream.fields), 'BINARY')}>>), 0) texts",
+            f"try_cast(parsed AS ARRAY<STRUCT<{_shape(others, 'VARIANT')}>>) objects",
+            f"get(try_cast(parsed AS ARRAY<STRUCT<{_shape(texts, 'BINARY')}>>), 0) texts",
+            f"get(try_cast(parsed AS ARRAY<STRUCT<{_shape(texts, 'VARIANT')}>>), 0) instead_of_texts",
         )
         .selectExpr(
-            *("raw", *POSITION, "texts", "IF(size(objects) = 1, objects[0], NULL) object"),
+            *("raw", *POSITION, "texts", "instead_of_texts", "IF(size(objects) = 1, objects[0], NULL) object"),
             f"IF(size(objects) = 1, {unknown}, NULL) unknown",
         )
         .selectExpr(
-            *("raw", *POSITION, "texts", "object"), "IF(cardinality(unknown) > 0, to_json(unknown), NULL) extra"
+            *("raw", *POSITION, "texts", "instead_of_texts", "object"),
+            "IF(cardinality(unknown) > 0, to_json(unknown), NULL) extra",
         )
     )
 
@@ -126,7 +131,10 @@ def _typed(rows: DataFrame, stream: Stream) -> DataFrame:
     In two steps, because Spark computes an expression that stands twice in a condition twice: first the
     text that a value is or the type of a number, then what the contract makes of it.
     """
-    variants = [f"object.`{field.name}` AS {_variant(field)}" for field in stream.fields]
+    variants = [
+        f"{'instead_of_texts' if _is_text(field) else 'object'}.`{field.name}` AS {_variant(field)}"
+        for field in stream.fields
+    ]
     plain = [column for field in stream.fields for column in _plain(field)]
     values = [f"{_cast(field)} AS `{field.name}`" for field in stream.fields]
     return (

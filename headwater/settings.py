@@ -71,7 +71,7 @@ class KafkaSettings(Section):
     retention_hours: float = Field(default=168, gt=0)
     retention_gb: float = Field(default=16, gt=0)
     derived_gb: float = Field(default=1, gt=0)
-    max_message_bytes: int = Field(default=1024 * 1024, ge=1024)
+    max_message_bytes: int = Field(default=2 * 1024 * 1024, ge=1024)
     client: dict[str, str] = Field(default={}, repr=False)
 
     def partitions_of(self, topic: str) -> int:

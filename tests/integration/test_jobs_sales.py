@@ -61,7 +61,7 @@ def assert_processed(suite: Suite, expected: dict[str, Rows]) -> None:
 
 @pytest.mark.timeout(900)
 def test_once_takes_all_there_is_and_a_second_time_nothing(suite: Suite) -> None:
-    producer = Producer({"bootstrap.servers": suite.bootstrap, "message.max.bytes": 4_000_000, "log_level": 0})
+    producer = Producer({"bootstrap.servers": suite.bootstrap, "message.max.bytes": 2_000_000, "log_level": 0})
     values = [value for _, value in CASES]
     for n in range(100):
         repeated = n % 7 == 0

@@ -15,7 +15,7 @@ def settings_with(**client: str) -> Settings:
 
 def test_plain_text_needs_an_address_only() -> None:
     settings = load_settings({})
-    assert client_config(settings, "here:1") == {"bootstrap.servers": "here:1", "message.max.bytes": "1048576"}
+    assert client_config(settings, "here:1") == {"bootstrap.servers": "here:1", "message.max.bytes": "2097152"}
     assert spark_options(settings, "here:1") == {
         "kafka.bootstrap.servers": "here:1",
         "kafka.max.request.size": str(settings.kafka.max_message_bytes * ENVELOPE),

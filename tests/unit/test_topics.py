@@ -29,7 +29,7 @@ def test_a_topic_is_kept_by_time_and_by_size_of_all_its_partitions() -> None:
     [
         (168, 16, 21 * HOUR_MS, 128 * MB),
         (8, 2, HOUR_MS, 64 * MB),
-        (0.05, 0.001, 60_000, MB),  # no shorter than a minute, no smaller than the largest message
+        (0.05, 0.001, 60_000, 2 * MB),  # no shorter than a minute, no smaller than the largest message
     ],
 )
 def test_segments_close_in_time(

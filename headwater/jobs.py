@@ -355,7 +355,7 @@ class Run:
 
     @cached_property
     def _batches(self) -> dict[Stream, DataFrame]:
-        """What :meth:`_checked` gives, once for both queries of micro-batches: it costs thousands of Java calls."""
+        """What :meth:`_checked` gives, once for both queries of micro-batches: it costs hundreds of Java calls."""
         limit = {"maxOffsetsPerTrigger": self._settings.jobs.max_offsets_per_trigger}
         return self._checked(limit | {"kafka.fetch.max.wait.ms": FETCH_WAIT_MS})
 

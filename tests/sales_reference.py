@@ -32,19 +32,24 @@ def counted(records: list[dict[str, Any]]) -> pd.DataFrame:
     return figures
 
 
-def grouped(figures: pd.DataFrame, *keys: str) -> dict[tuple[str, ...], tuple[int, Decimal, int, int]]:
+def grouped(figures: pd.DataFrame, *keys: str) -> dict[tuple[str, ...], tuple[int, Decimal | None, int, int]]:
     """By key: quantity, revenue, orders, returns."""
     return {
         key: (
-            int(rows["quantity"].sum()), sum(rows["revenue"], Decimal(0)), rows["order"].nunique(),
+            int(rows["quantity"].sum()), held(sum(rows["revenue"], Decimal(0))), rows["order"].nunique(),
             int(rows["returns"].sum()),
         )
         for key, rows in figures.groupby(list(keys))
     }  # fmt: skip
 
 
-def average(revenue: Decimal, orders: int) -> Decimal | None:
-    return (revenue / orders).quantize(CENT_OF_A_CENT, ROUND_HALF_UP) if orders else None
+def held(money: Decimal) -> Decimal | None:
+    """None where DECIMAL(18,4) can't hold a sum: fourteen digits before the point."""
+    return money if abs(money) < 10**14 else None
+
+
+def average(revenue: Decimal | None, orders: int) -> Decimal | None:
+    return (revenue / orders).quantize(CENT_OF_A_CENT, ROUND_HALF_UP) if orders and revenue is not None else None
 
 
 Rows = dict[tuple[str, ...], tuple[Any, ...]]

@@ -1,6 +1,7 @@
 """Parse a stream's raw messages and split them by its contract's rules.
 
-One parsing function serves the live, aggregate and archive queries. A message is opened once, as a
+One parsing function serves the live, aggregate and archive queries. What is plainly a good record goes a short
+way (``headwater.shortcut``). Any other message is opened once, as a
 VARIANT, because a VARIANT remembers which JSON type each value had: ``"quantity": "2"`` is text, and text
 is not a whole number. Casting that VARIANT to a struct costs one pass, whatever the number of fields; the
 fields are then cast one by one, and a field that fails says why without taking the rest of the record with
@@ -18,21 +19,19 @@ from decimal import Decimal
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from headwater.contracts.base import MONEY_DECIMALS, MONEY_DIGITS, FieldSpec, Kind, Stream
-
-AHEAD_ALLOWED = "INTERVAL 1 DAY"
-"""An ``event_time`` further ahead of Kafka's timestamp than this rejects its record."""
+from headwater.contracts.base import FieldSpec, Kind, Stream
+from headwater.limits import IS_FUTURE, OWN_ID, Sql, in_range, literal, plainly, words
+from headwater.shortcut import with_plain
+from headwater.views import SQL_TYPES
 
 _ISO_8601_WITH_OFFSET = r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d(:?\d\d)?)\z"
 _UP_TO_MINUTES = 16
 """Characters of ``2026-05-04T10:00``."""
-_FIRST_MOMENT = "TIMESTAMP'0001-01-02 00:00:00+00:00'"
-"""Python and Arrow have no year 0; a day later no window or offset leads there."""
 
 _WIDE = "DECIMAL(38,18)"
 """Wide enough to compare any number that could be in range."""
 
-_MONEY = f"DECIMAL({MONEY_DIGITS},{MONEY_DECIMALS})"
+_MONEY = SQL_TYPES[Kind.MONEY]
 _DECIMAL_TEXT = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$"
 _SHORT_DECIMAL_TEXT = r"^\s*[+-]?(\d{1,999}(\.\d{0,999})?|\.\d{1,999})([eE][+-]?0*\d{1,3})?\s*$"
 """Spark's cast fails the job on ``1e-999999999``, and takes minutes over a million digits."""
@@ -40,8 +39,8 @@ _SHORT_DECIMAL_TEXT = r"^\s*[+-]?(\d{1,999}(\.\d{0,999})?|\.\d{1,999})([eE][+-]?
 POSITION = ("topic", "partition", "offset", "kafka_timestamp")
 """What the account is kept by, and Kafka's clock."""
 
-Sql = str
-"""An expression in Spark's SQL."""
+_KEPT = ("raw", "plain", *POSITION)
+_NONE = "CAST(array() AS ARRAY<STRING>)"
 
 
 def checked(messages: DataFrame, stream: Stream) -> DataFrame:
@@ -52,7 +51,14 @@ def checked(messages: DataFrame, stream: Stream) -> DataFrame:
     now), ``extra`` (unknown fields, a JSON object or null), ``is_valid``, ``reasons`` (why the record is
     rejected; empty where it is valid), ``raw`` (the value as it came) and :data:`POSITION`.
     """
-    return messages.transform(_opened, stream).transform(_typed, stream).transform(_judged, stream)
+    return (
+        messages.selectExpr("value AS raw", "topic", "partition", "offset", "timestamp AS kafka_timestamp")
+        .transform(with_plain, stream)
+        .transform(_opened, stream)
+        .transform(_typed, stream)
+        .transform(_judged, stream)
+        .transform(_merged, stream)
+    )
 
 
 def valid(rows: DataFrame) -> DataFrame:
@@ -75,39 +81,35 @@ _RAW_TEXT = r"IF(is_valid_utf8(CAST(raw AS STRING)), CAST(raw AS STRING), transl
 
 
 def _opened(messages: DataFrame, stream: Stream) -> DataFrame:
-    """Each message as an object, null where it isn't one JSON object: ``object``, a struct of variants; ``texts``, a
-    struct of bytes, since of JSON's types only a string casts to BINARY; and what stands where texts should, as
-    variants again, which only the reasons and flags of a record ask for.
+    """Each message that isn't plain as an object, null where it isn't one JSON object: ``object``, a struct of
+    variants; ``texts``, a struct of bytes, since of JSON's types only a string casts to BINARY; and what stands where
+    texts should, as variants again, which only the reasons and flags of a record ask for.
 
     The parser stops after the first value. The brackets make it read to the message's end: without them
     ``{...} junk`` and ``{...}{...}`` pass for their first object and the rest is lost.
     """
     texts = list(filter(_is_text, stream.fields))
     others = [field for field in stream.fields if field not in texts]
-    known = _words(field.name for field in stream.fields)
+    known = words(field.name for field in stream.fields)
     unknown = f"map_filter(try_cast(parsed AS ARRAY<MAP<STRING, VARIANT>>)[0], (k, v) -> k NOT IN ({known}))"
     # A message that closes our bracket itself (`{...}] junk`) has a brace close too early.
     ends = r"""IF(contains(text, ']') AND text RLIKE r'\}\s*\]',
         try_parse_json(concat('{"message":', text, '}')) IS NOT NULL, true)"""
     return (
-        messages.selectExpr(
-            "value AS raw", "topic", "partition", "offset", "timestamp AS kafka_timestamp", "CAST(value AS STRING) text"
-        )
+        messages.selectExpr(*_KEPT, "IF(plain IS NULL, CAST(raw AS STRING), NULL) AS text")
+        .selectExpr(*_KEPT, f"IF(is_valid_utf8(text) AND {ends}, try_parse_json(concat('[', text, ']')), NULL) parsed")
         .selectExpr(
-            "raw", *POSITION, f"IF(is_valid_utf8(text) AND {ends}, try_parse_json(concat('[', text, ']')), NULL) parsed"
-        )
-        .selectExpr(
-            *("raw", *POSITION, "parsed"),
+            *(*_KEPT, "parsed"),
             f"try_cast(parsed AS ARRAY<STRUCT<{_shape(others, 'VARIANT')}>>) objects",
             f"get(try_cast(parsed AS ARRAY<STRUCT<{_shape(texts, 'BINARY')}>>), 0) texts",
             f"get(try_cast(parsed AS ARRAY<STRUCT<{_shape(texts, 'VARIANT')}>>), 0) instead_of_texts",
         )
         .selectExpr(
-            *("raw", *POSITION, "texts", "instead_of_texts", "IF(size(objects) = 1, objects[0], NULL) object"),
+            *(*_KEPT, "texts", "instead_of_texts", "IF(size(objects) = 1, objects[0], NULL) object"),
             f"IF(size(objects) = 1, {unknown}, NULL) unknown",
         )
         .selectExpr(
-            *("raw", *POSITION, "texts", "instead_of_texts", "object"),
+            *(*_KEPT, "texts", "instead_of_texts", "object"),
             "IF(cardinality(unknown) > 0, to_json(unknown), NULL) extra",
         )
     )
@@ -115,10 +117,6 @@ def _opened(messages: DataFrame, stream: Stream) -> DataFrame:
 
 def _shape(fields: Iterable[FieldSpec], kind: str) -> Sql:
     return ", ".join(f"`{field.name}`: {kind}" for field in fields)
-
-
-def _words(words: Iterable[str]) -> Sql:
-    return ", ".join(f"'{word}'" for word in words)
 
 
 def _is_text(field: FieldSpec) -> bool:
@@ -138,7 +136,7 @@ def _typed(rows: DataFrame, stream: Stream) -> DataFrame:
     plain = [column for field in stream.fields for column in _plain(field)]
     values = [f"{_cast(field)} AS `{field.name}`" for field in stream.fields]
     return (
-        rows.selectExpr("raw", "extra", *POSITION, "texts", "object IS NOT NULL AS is_object", *variants)
+        rows.selectExpr(*_KEPT, "extra", "texts", "object IS NOT NULL AS is_object", *variants)
         .selectExpr("*", *plain)
         .selectExpr("*", *values)
     )
@@ -148,27 +146,37 @@ def _judged(rows: DataFrame, stream: Stream) -> DataFrame:
     """The reasons and flags of each record, its own defaults filled in, and out-of-range options nulled."""
     if stream.event_seconds:
         (seconds,) = (field for field in stream.fields if field.name == stream.event_seconds)
-        moment = f"IF({_in_range(seconds)}, timestamp_seconds(`{seconds.name}`), NULL)"
+        moment = f"IF({_within(seconds)}, timestamp_seconds(`{seconds.name}`), NULL)"
         rows = rows.withColumn("event_time", F.expr(moment))
     required = [field for field in stream.fields if field.required]
     optional = [field for field in stream.fields if not field.required]
-    is_future = f"coalesce(event_time > kafka_timestamp + {AHEAD_ALLOWED}, false)"
-    is_valid = " AND ".join(["is_object", *map(_in_range, required), f"NOT {is_future}"])
-    why = _listed([*map(_reason, required), f"IF({is_future}, 'future:event_time', NULL)"])
+    is_valid = " AND ".join(["is_object", *map(_within, required), f"NOT {IS_FUTURE}"])
+    why = _listed([*map(_reason, required), f"IF({IS_FUTURE}, 'future:event_time', NULL)"])
     is_wrong = " OR ".join(map(_is_wrong, optional))
     wrong = _listed([f"IF({_is_wrong(field)}, '{field.name}', NULL)" for field in optional])
-    none = "CAST(array() AS ARRAY<STRING>)"
     values = {
         **{field.name: _option(field) for field in optional},
-        "event_id": "coalesce(event_id, concat_ws('-', topic, partition, offset))",
-        "event_time": f"IF({_in_range(_spec(stream, 'event_time'))}, event_time, kafka_timestamp)",
+        "event_id": f"coalesce(event_id, {OWN_ID})",
+        "event_time": f"IF({_within(_spec(stream, 'event_time'))}, event_time, kafka_timestamp)",
     }
     return rows.selectExpr(
         *[f"{values.get(field.name, f'`{field.name}`')} AS `{field.name}`" for field in stream.fields],
-        f"IF({is_wrong}, {wrong}, {none}) AS flags",
+        f"IF({is_wrong}, {wrong}, {_NONE}) AS flags",
         "extra",
         f"{is_valid} AS is_valid",
-        f"CASE WHEN {is_valid} THEN {none} WHEN NOT is_object THEN array('not_json') ELSE {why} END AS reasons",
+        f"CASE WHEN {is_valid} THEN {_NONE} WHEN NOT is_object THEN array('not_json') ELSE {why} END AS reasons",
+        *_KEPT,
+    )
+
+
+def _merged(rows: DataFrame, stream: Stream) -> DataFrame:
+    """What is plain as it is, and the others as they were judged."""
+    return rows.selectExpr(
+        *[f"IF(plain IS NULL, `{field.name}`, plain.`{field.name}`) AS `{field.name}`" for field in stream.fields],
+        f"IF(plain IS NULL, flags, {_NONE}) AS flags",
+        "extra",
+        "plain IS NOT NULL OR is_valid AS is_valid",
+        f"IF(plain IS NULL, reasons, {_NONE}) AS reasons",
         *("raw", *POSITION),
     )
 
@@ -280,46 +288,30 @@ def _is_of_other_type(field: FieldSpec) -> Sql:
             return f"`{field.name}` IS NULL"
 
 
-def _in_range(field: FieldSpec) -> Sql:
-    """Within the contract's limits; never null, so that an unheld number counts as out of range."""
-    value = f"`{field.name}`"
-    limits = [f"{value} IS NOT NULL"]
-    if field.kind is Kind.TIME:
-        limits.append(f"{value} >= {_FIRST_MOMENT}")
-    if field.kind is Kind.NUMBER:
-        limits.append(f"abs({value}) < double('Infinity')")
-    if field.minimum is not None:
-        limits.append(_compared(field, ">=", field.minimum))
-    if field.maximum is not None:
-        limits.append(_compared(field, "<=", field.maximum))
-    if field.not_zero:
-        limits.append(f"{value} != 0")
-    if field.choices:
-        limits.append(f"{value} IN ({_words(field.choices)})")
-    return f"({' AND '.join(limits)})"
+def _within(field: FieldSpec) -> Sql:
+    return in_range(field, _compared)
 
 
 def _compared(field: FieldSpec, sign: str, limit: Decimal) -> Sql:
     """A value against a limit. Money has been rounded: where that made it the limit, its exact number decides."""
-    value = f"`{field.name}`"
     if field.kind is not Kind.MONEY:
-        return f"{value} {sign} {limit}"
+        return plainly(field, sign, limit)
+    value = f"`{field.name}`"
     return f"{value} {sign} {limit} AND ({value} != {limit} OR coalesce({_exact(field)} {sign} {limit}, false))"
 
 
 def _option(field: FieldSpec) -> Sql:
     """An optional field within its limits; its default where it is missing, null where it is wrong."""
-    value = f"IF({_in_range(field)}, `{field.name}`, NULL)"
+    value = f"IF({_within(field)}, `{field.name}`, NULL)"
     if field.default is None:
         return value
-    default = f"'{field.default}'" if isinstance(field.default, str) else f"{field.default}"
-    return f"IF({_is_missing(field)}, {default}, {value})"
+    return f"IF({_is_missing(field)}, {literal(field.default)}, {value})"
 
 
 def _reason(field: FieldSpec) -> Sql:
     """Why a required field rejects its record; null where it doesn't. Looks closer only at what fails."""
     return (
-        f"CASE WHEN {_in_range(field)} THEN NULL"
+        f"CASE WHEN {_within(field)} THEN NULL"
         f" WHEN {_is_missing(field)} THEN 'missing:{field.name}'"
         f" WHEN {_is_of_other_type(field)} THEN 'type:{field.name}'"
         f" ELSE 'range:{field.name}' END"
@@ -327,4 +319,4 @@ def _reason(field: FieldSpec) -> Sql:
 
 
 def _is_wrong(field: FieldSpec) -> Sql:
-    return f"(NOT {_in_range(field)} AND NOT {_is_missing(field)})"
+    return f"(NOT {_within(field)} AND NOT {_is_missing(field)})"

@@ -14,7 +14,8 @@ from pyspark.sql import DataFrame
 from headwater.contracts.base import FieldSpec, Kind, Stream
 from headwater.counting import brought
 from headwater.folds import Fold
-from headwater.quality import POSITION, Sql, rejected_columns, valid
+from headwater.limits import Sql
+from headwater.quality import POSITION, rejected_columns, valid
 from headwater.views import View
 
 _JSON = """map('timestampFormat', "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX", 'ignoreNullFields', 'true')"""

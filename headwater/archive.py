@@ -101,7 +101,11 @@ class Archive:
         return [self._path(name) for name in ("records", "rejected", *(table.name for table in self._stream.tables))]
 
     def pulled(self, rows: DataFrame) -> DataFrame:
-        """The stream's checked messages -> what :meth:`take` wants of them: ``position``, ``is_valid``, the columns of
+        """The stream's checked messages -> what :meth:`take` wants of them."""
+        return rows.select(*[column.alias(name) for name, column in self.pulled_columns().items()])
+
+    def pulled_columns(self) -> dict[str, Column]:
+        """What :meth:`take` wants of checked messages, by name: ``position``, ``is_valid``, the columns of
         both tables as ``table/<column>``, one for both where both have it, and what a valid record brings to the tally.
         """
         is_valid = F.col("is_valid")
@@ -114,8 +118,7 @@ class Archive:
                     value = values.get(field.name, f"`{field.name}`")
                     columns[_of_table(field.name)] = F.expr(f"CAST({value} AS {SQL_TYPES[field.kind]})")
         own = brought_columns(self._tally.views, self._tally.fold)
-        columns |= {n: F.when(is_valid, c) for n, c in own.items() if n not in columns}
-        return rows.select(*[column.alias(name) for name, column in columns.items()])
+        return columns | {n: F.when(is_valid, c) for n, c in own.items() if n not in columns}
 
     def take(self, rows: pa.Table) -> None:
         """Appends, counts and publishes a micro-batch that was :meth:`pulled`."""

@@ -52,13 +52,28 @@ def checked(messages: DataFrame, stream: Stream) -> DataFrame:
     rejected; empty where it is valid), ``raw`` (the value as it came) and :data:`POSITION`.
     """
     return (
-        messages.selectExpr("value AS raw", "topic", "partition", "offset", "timestamp AS kafka_timestamp")
-        .transform(with_plain, stream)
+        _quickly(messages, stream)
         .transform(_opened, stream)
         .transform(_typed, stream)
         .transform(_judged, stream)
         .transform(_merged, stream)
     )
+
+
+def plain(messages: DataFrame, stream: Stream) -> DataFrame:
+    """Like :func:`checked`, by the short way alone: a fraction of its plan. Where ``is_valid`` is false there are no
+    fields and no reasons, and :func:`checked` has to look at the message.
+    """
+    return _quickly(messages, stream).selectExpr(
+        *[f"plain.`{field.name}` AS `{field.name}`" for field in stream.fields],
+        *(f"{_NONE} AS flags", "CAST(NULL AS STRING) AS extra", "plain IS NOT NULL AS is_valid", f"{_NONE} AS reasons"),
+        *("raw", *POSITION),
+    )
+
+
+def _quickly(messages: DataFrame, stream: Stream) -> DataFrame:
+    named = messages.selectExpr("value AS raw", "topic", "partition", "offset", "timestamp AS kafka_timestamp")
+    return with_plain(named, stream)
 
 
 def valid(rows: DataFrame) -> DataFrame:

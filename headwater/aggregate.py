@@ -16,11 +16,11 @@ import pyarrow.compute as pc
 from headwater.contracts.base import Stream
 from headwater.counting import ends_of, fresh
 from headwater.queries import Together
-from headwater.tally import Tally
+from headwater.tally import Tally, publish_all
 
 
 class Aggregate:
-    """Takes each micro-batch of :func:`headwater.queries.aggregate`."""
+    """Takes each micro-batch of :class:`headwater.queries.Together`."""
 
     def __init__(self, tallies: Mapping[Stream, Tally], together: Together) -> None:
         self._tallies = tallies
@@ -37,7 +37,7 @@ class Aggregate:
             if own.num_rows:
                 count(tally, own)
             tally.end_keys()
-            tally.publish()
+        publish_all(list(self._tallies.values()))
 
 
 def count(tally: Tally, rows: pa.Table) -> None:

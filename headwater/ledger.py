@@ -275,12 +275,11 @@ class Ledger:
         return _dicts(self._db.execute(f"SELECT * FROM {sheet.name} WHERE dirty = 1 LIMIT ?", (limit,)))
 
     def published(self, sheet: Sheet, rows: Iterable[dict[str, Any]]) -> None:
-        """Those rows stand in every sink; the empty ones may go."""
+        """Within a transaction: those rows stand in every sink; the empty ones may go."""
         here = " AND ".join(f"{key} = ?" for key in sheet.keys)
         keys = [tuple(row[key] for key in sheet.keys) for row in rows]
-        with self.transaction():
-            self._db.executemany(f"UPDATE {sheet.name} SET dirty = 0 WHERE {here}", keys)
-            self._db.executemany(f"DELETE FROM {sheet.name} WHERE rows = 0 AND {here}", keys)
+        self._db.executemany(f"UPDATE {sheet.name} SET dirty = 0 WHERE {here}", keys)
+        self._db.executemany(f"DELETE FROM {sheet.name} WHERE rows = 0 AND {here}", keys)
 
     def retired(self, sheet: Sheet, before: int) -> list[dict[str, Any]]:
         """Final windows that start before a time and are still in the processed topic."""

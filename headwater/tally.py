@@ -8,6 +8,7 @@ moment leaves a batch counted whole or not at all, and what changed stays marked
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, localcontext
 from pathlib import Path
@@ -49,6 +50,28 @@ class NoStore:
 
     def correct(self, table: Table, rows: list[Row], gone: list[Row], since: datetime | None) -> None: ...
     def replace(self, table: Table, date: str, rows: list[Row]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Offered:
+    """Rows that were handed to the sinks and are not yet known to stand there."""
+
+    views: list[tuple[View, list[Row]]]
+    stored: list[Stored]
+
+
+def publish_all(tallies: Sequence[Tally]) -> None:
+    """Brings the sinks of some streams up to their ledgers. Kafka is waited for after all have been offered theirs: a
+    wait for each table, some milliseconds, was most of what a small batch took.
+    """
+    for tally in tallies:
+        tally.hear()
+    changed = list(tallies)
+    while changed := [tally for tally in changed if tally.offer()]:
+        for tally in changed:
+            tally.settle()
+    for tally in tallies:
+        tally.tidy()
 
 
 class Tally:
@@ -150,18 +173,37 @@ class Tally:
 
     def publish(self) -> None:
         """Brings every sink up to what the ledger holds."""
-        self._hear()
-        for view in self.views:
-            while rows := self.ledger.unpublished(sheet_of(view), PUBLISHED_AT_ONCE):
-                if view is self._in_files:
-                    self._publish_days(view, {row["date"] for row in rows})
-                else:
-                    self._publish_rows(view, rows)
+        publish_all([self])
+
+    def offer(self) -> bool:
+        """Hands rows that changed to every sink, a part of each table; whether there were any."""
+        views = [(view, self.ledger.unpublished(sheet_of(view), PUBLISHED_AT_ONCE)) for view in self.views]
+        stored = self._book.unpublished(PUBLISHED_AT_ONCE) if self._book else []
+        self._offered = Offered([(view, rows) for view, rows in views if rows], stored)
+        for view, rows in self._offered.views:
+            if view is self._in_files:
+                self._offer_days(view, {row["date"] for row in rows})
+            else:
+                self._offer_rows(view, rows)
+        if self._book and stored:
+            self._offer_stored(self._book, stored)
+        return bool(self._offered.views or stored)
+
+    def settle(self) -> None:
+        """Waits until the sinks have what was offered, and notes that they do."""
+        self._publisher.flush()
+        with self.ledger.transaction():
+            for view, rows in self._offered.views:
                 self.ledger.published(sheet_of(view), rows)
+            if self._book:
+                self._book.published(self._offered.stored, self._horizon())
+            if self.outbox:
+                self.outbox.add(self._offered.stored)
+
+    def tidy(self) -> None:
+        """Takes what is old out of the processed topic, and brings what waits for its turn."""
         self._retire_windows()
         if self._book:
-            while changed := self._book.unpublished(PUBLISHED_AT_ONCE):
-                self._publish_stored(self._book, changed)
             self._retire_stored(self._book)
         if self._day_files:
             self._day_files.write()
@@ -169,14 +211,14 @@ class Tally:
         if self.outbox:
             self.outbox.bring()
 
-    def _hear(self) -> None:
+    def hear(self) -> None:
         """What people have acknowledged since the last time."""
         if self._book and self._acknowledgements and (heard := self._acknowledgements.read()):
             with self.ledger.transaction():
                 for remark in heard:
                     self._book.remark(self._acknowledgements.table, remark.key, remark.columns, remark.as_of)
 
-    def _publish_rows(self, view: View, rows: list[Row]) -> None:
+    def _offer_rows(self, view: View, rows: list[Row]) -> None:
         shown = [(row, published_row(view, row)) for row in rows]
         kept = [published for row, published in shown if row["rows"]]
         gone = [published for row, published in shown if not row["rows"]]
@@ -187,14 +229,13 @@ class Tally:
                 self._publisher.forget(view.table, published)
             else:
                 self._publisher.correct(view.table, published, as_of=moment(row["as_of"]))
-        self._publisher.flush()
 
-    def _publish_days(self, view: View, dates: set[str]) -> None:
+    def _offer_days(self, view: View, dates: set[str]) -> None:
         for date in sorted(dates):
             held = self.ledger.select(sheet_of(view), "date = ?", (date,))
             self._store.replace(view.table, date, [published_row(view, row) for row in held])
 
-    def _publish_stored(self, book: FoldBook[Any], changed: list[Stored]) -> None:
+    def _offer_stored(self, book: FoldBook[Any], changed: list[Stored]) -> None:
         with self.ledger.transaction():  # before a sink has them, so that none is forgotten after a kill
             book.showing(changed)
         # What never stood anywhere need not be taken away.
@@ -211,11 +252,6 @@ class Tally:
                 self._publisher.forget(stored.table, stored.row)
             else:
                 self._publisher.correct(stored.table, stored.row, as_of=moment(stored.as_of))
-        self._publisher.flush()
-        with self.ledger.transaction():
-            book.published(changed, horizon)
-            if self.outbox:
-                self.outbox.add(changed)
 
     def _correct(self, table: Table, changed: list[Stored]) -> None:
         since = min(min(stored.time, stored.time if stored.shown is None else stored.shown) for stored in changed)

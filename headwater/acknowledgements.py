@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 from pydantic import ValidationError
 
 from headwater.contracts.base import Row, Stream, Table
@@ -54,6 +55,9 @@ class Acknowledgements:
         self._topic = stream.acknowledged_topic
         # A consumer must name a group; this one never joins it, since its partitions are assigned.
         self._consumer = Consumer({**client, "group.id": "headwater-jobs", "enable.auto.commit": False})
+        # Asked over a connection of its own: the consumer's answers one question after the other, and has a fetch open
+        # that the broker answers after half a second where nothing comes.
+        self._admin = AdminClient({**client, "log_level": "0"})
         self._reached: dict[int, int] = {}
 
     def close(self) -> None:
@@ -78,10 +82,7 @@ class Acknowledgements:
     def _messages(self) -> list[Message]:
         """Up to where the partitions end now."""
         found = self._arrived(self._consumer.consume(AT_ONCE, timeout=0))
-        ends = {
-            number: self._consumer.get_watermark_offsets(TopicPartition(self._topic, number), TIMEOUT_SECONDS)[1]
-            for number in self._reached
-        }
+        ends = self._ends()
         while any(self._reached[number] < end for number, end in ends.items()):
             # `consume` would wait for as many as it is asked for.
             if (first := self._consumer.poll(TIMEOUT_SECONDS)) is None:
@@ -89,6 +90,11 @@ class Acknowledgements:
                 break
             found += self._arrived([first, *self._consumer.consume(AT_ONCE, timeout=0)])
         return found
+
+    def _ends(self) -> dict[int, int]:
+        asked = {TopicPartition(self._topic, number): OffsetSpec.latest() for number in self._reached}
+        answers = self._admin.list_offsets(asked, request_timeout=TIMEOUT_SECONDS)
+        return {at.partition: answer.result().offset for at, answer in answers.items()}
 
     def _arrived(self, messages: list[Message]) -> list[Message]:
         for message in messages:

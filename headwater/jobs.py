@@ -35,6 +35,7 @@ from headwater.archive import Archive
 from headwater.broker import find_broker
 from headwater.checkpoints import require_sound
 from headwater.contracts.base import Stream
+from headwater.counting import brought_columns
 from headwater.errors import HeadwaterError, run_main
 from headwater.folds import Fold
 from headwater.kafka import client_config, spark_options
@@ -58,6 +59,9 @@ the archive's, whose tasks take seconds each."""
 FETCH_WAIT_MS = 10
 """A micro-batch's consumer asks for where a partition ends as soon as it has read, and by then has sent the next fetch
 ahead: the broker answers that one first, and after half a second if nothing new comes."""
+
+LINGER_MS = 20
+"""The live query's producer waits so long for more: at hundreds of records a second each request is of several."""
 
 DATA_LOSS = "not available in Kafka any more"
 """What Spark says of messages that are gone, whether it notices when it plans a batch or when it reads it."""
@@ -261,17 +265,14 @@ class Run:
     # -- the three queries
 
     def _live(self) -> StreamingQuery:
-        out = queries.live(self._checked({}))
+        out = queries.live({stream: checked(own, stream) for stream, own in self._messages({}).items()})
         checkpoint_interval = f"{self._settings.jobs.realtime_checkpoint_seconds} seconds"
         return self._start("live", self._to_kafka(out), realTime=checkpoint_interval)
 
     def _aggregate(self) -> StreamingQuery:
         folds = {job.stream: job.fresh_fold_of(self._settings) for job in self._jobs}
-        together = queries.aggregate(
-            self._batches,
-            {job.stream: job.views for job in self._jobs},
-            folds,
-        )
+        columns = {job.stream: brought_columns(job.views, folds[job.stream]) for job in self._jobs}
+        together = Together(self._batches, columns, rejects=False)
         client = client_config(self._settings, self._bootstrap)
         tallies = {
             job.stream: Tally(
@@ -314,7 +315,8 @@ class Run:
             archive.start_from(begins[stream.raw_topic])
         tables = [table for archive in self._archives.values() for table in archive.tables()]
         self._keeper = Keeper(tables, self._settings.keeping)
-        together = Together({stream: a.pulled(self._batches[stream]) for stream, a in self._archives.items()})
+        columns = {stream: archive.pulled_columns() for stream, archive in self._archives.items()}
+        together = Together(self._batches, columns, rejects=True)
         return self._start(
             "archive",
             together.frame.writeStream.foreachBatch(lambda batch, _: self._take(together, batch.toArrow())),
@@ -355,12 +357,12 @@ class Run:
 
     @cached_property
     def _batches(self) -> dict[Stream, DataFrame]:
-        """What :meth:`_checked` gives, once for both queries of micro-batches: it costs hundreds of Java calls."""
+        """What both queries of micro-batches read."""
         limit = {"maxOffsetsPerTrigger": self._settings.jobs.max_offsets_per_trigger}
-        return self._checked(limit | {"kafka.fetch.max.wait.ms": FETCH_WAIT_MS})
+        return self._messages(limit | {"kafka.fetch.max.wait.ms": FETCH_WAIT_MS})
 
-    def _checked(self, options: Mapping[str, int]) -> dict[Stream, DataFrame]:
-        """Each stream's messages, parsed and judged. Real-time mode takes no limit of a batch."""
+    def _messages(self, options: Mapping[str, int]) -> dict[Stream, DataFrame]:
+        """Each stream's messages as they come. Real-time mode takes no limit of a batch."""
         found = {}
         for job in self._jobs:
             source = (
@@ -371,7 +373,7 @@ class Run:
                 .option("failOnDataLoss", str(not self._accept_loss).lower())
                 .options(**options)
             )
-            found[job.stream] = checked(source.load(), job.stream)
+            found[job.stream] = source.load()
         return found
 
     def _read(self, stream: Stream, starts: dict[int, int], ends: dict[int, int]) -> DataFrame:
@@ -391,6 +393,7 @@ class Run:
     def _to_kafka(self, out: DataFrame) -> DataStreamWriter:
         return (
             out.writeStream.format("kafka")
+            .option("kafka.linger.ms", LINGER_MS)
             .options(**spark_options(self._settings, self._bootstrap))
             .outputMode("update")
         )

@@ -18,7 +18,8 @@ PRODUCER_DEFAULTS: Mapping[str, Any] = {
     "acks": "all",
     # Every client reads gzip, and it costs little at a producer's rate (docs/decisions/0020-producers.md).
     "compression.type": "gzip",
-    "linger.ms": 5,
+    # Long enough for a batch at hundreds of records a second, too short to see: every request costs the broker.
+    "linger.ms": 25,
     # What Java clients do, so that a key lands on the same partition whoever writes it.
     "partitioner": "murmur2_random",
 }

@@ -66,6 +66,7 @@ class StreamHealth(BaseModel):
     duplicates: int | None
     late: int | None
     late_share: float | None = Field(description="Of the records of the last five minutes; null of fewer than 20.")
+    lost: int | None = Field(description="Deleted by Kafka before the archive read them, and given up.")
     owed: int | None = Field(description="Rows that wait for the SQL database.")
     live_latency: LatencyOut
     aggregate_latency: LatencyOut
@@ -168,6 +169,7 @@ def _stream_health(name: str, snapshot: Snapshot) -> StreamHealth:
         duplicates=stream.duplicates,
         late=stream.late,
         late_share=stream.late_share,
+        lost=stream.account.get("lost"),
         owed=stream.account.get("owed"),
         live_latency=_latency(stream.live_latency),
         aggregate_latency=_latency(stream.aggregate_latency),

@@ -33,6 +33,7 @@ ACCOUNT = {
         "Records whose event was older than the watermark when the archive stored them.",
     ),
     "duplicates": ("headwater_duplicates", "Records of an event that was counted already."),
+    "lost": ("headwater_lost_records", "Records that Kafka deleted before the archive read them, which was accepted."),
 }
 LEDGERS = {
     "bytes": ("headwater_state_bytes", "Size of what a query remembers of a stream: its ledger."),

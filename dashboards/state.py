@@ -180,7 +180,7 @@ class StreamView:
     reasons: Mapping[str, int]
     """Of rejects since the start of this process."""
     account: Row
-    """What the archive last said: ``records``, ``rejected``, ``duplicates``, ``late``, ``owed``."""
+    """What the archive last said: ``records``, ``rejected``, ``duplicates``, ``late``, ``lost``, ``owed``."""
     ledgers: Mapping[str, Row]
     """What each query remembers: ``bytes`` and ``rows``."""
     raw_age: float | None

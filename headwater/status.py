@@ -55,7 +55,7 @@ class Status:
         self._say(f"query:{name}:{'+'.join(streams)}", told)
 
     def stream(self, name: str, counters: dict[str, int]) -> None:
-        told = {key: counters.get(key, 0) for key in ("records", "rejected", "duplicates", "late", "owed")}
+        told = {key: counters.get(key, 0) for key in ("records", "rejected", "duplicates", "late", "lost", "owed")}
         self._say(f"stream:{name}", {"stream": name, **told})
 
     def ledger(self, stream: str, name: str, ledger: Ledger) -> None:

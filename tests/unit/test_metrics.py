@@ -62,7 +62,8 @@ def tell(feed: FeedState) -> None:
     for offset, reasons in enumerate((["missing:price", "type:quantity"], ["missing:price"])):
         value = {"topic": SALES.raw_topic, "partition": 1, "offset": offset, "reasons": reasons}
         feed.apply(message(SALES.rejected_topic, value))
-    account = {"stream": "sales", "records": 3, "rejected": 2, "duplicates": 1, "late": 0, "owed": 7, "at": iso(NOW)}
+    counts = {"records": 3, "rejected": 2, "duplicates": 1, "late": 0, "lost": 14, "owed": 7}
+    account = {"stream": "sales", **counts, "at": iso(NOW)}
     feed.apply(message(STATUS_TOPIC, account, key="stream:sales"))
     ledger = {"stream": "sales", "ledger": "archive", "bytes": 4096, "rows": 12, "at": iso(NOW)}
     feed.apply(message(STATUS_TOPIC, ledger, key="ledger:sales:archive"))
@@ -97,6 +98,7 @@ def test_the_figures_are_those_of_the_snapshot(client: TestClient, hub: Hub, fee
     assert value(seen, "headwater_rejected_total", **sales) == 2
     assert value(seen, "headwater_duplicates_total", **sales) == 1
     assert value(seen, "headwater_late_records_total", **sales) == 0
+    assert value(seen, "headwater_lost_records_total", **sales) == 14
     assert value(seen, "headwater_live_records_total", **sales) == 3
     assert value(seen, "headwater_rejected_reasons_total", reason="missing:price", **sales) == 2
     assert value(seen, "headwater_rejected_reasons_total", reason="type:quantity", **sales) == 1

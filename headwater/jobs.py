@@ -47,6 +47,7 @@ from headwater.settings import Settings, load_settings
 from headwater.status import Listener, Status
 from headwater.tally import NoStore, Tally
 from headwater.topics import ensure_topics, partition_count
+from headwater.turns import Turns
 from headwater.unread import Offsets, Reader, require_read
 from headwater.views import View
 
@@ -173,6 +174,7 @@ class Run:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._stop.set()
         with suppress(Py4JError, OSError):  # the same signal may have ended the JVM already
             for query in self._queries:
                 query.stop()
@@ -317,9 +319,20 @@ class Run:
         self._keeper = Keeper(tables, self._settings.keeping)
         columns = {stream: archive.pulled_columns() for stream, archive in self._archives.items()}
         together = Together(self._batches, columns, rejects=True)
+
+        first, then = (self._settings.checkpoint(self._name, name) for name in ("aggregate", "archive"))
+        turns = Turns(first, then, self._stop)
+        # With --once it has ended by now, and may have taken less.
+        is_second = any(query.name == "aggregate" for query in self._queries) and not self._once
+
+        def take(rows: pa.Table, number: int) -> None:
+            if is_second:
+                turns.wait(number)
+            self._take(together, rows)
+
         return self._start(
             "archive",
-            together.frame.writeStream.foreachBatch(lambda batch, _: self._take(together, batch.toArrow())),
+            together.frame.writeStream.foreachBatch(lambda batch, number: take(batch.toArrow(), number)),
             processingTime=f"{self._settings.jobs.archive_trigger_seconds} seconds",
         )
 

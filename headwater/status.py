@@ -30,6 +30,7 @@ from pyspark.sql.streaming.listener import (
 
 from headwater.ledger import Ledger
 from headwater.topics import STATUS_TOPIC
+from headwater.turns import TurnError
 
 log = structlog.get_logger(__name__)
 
@@ -155,7 +156,7 @@ class Listener(StreamingQueryListener):
 
     def _end(self, name: str, exception: str) -> None:
         self._told.pop(name, None)
-        if exception:
+        if exception and TurnError.__name__ not in exception:
             message = exception.splitlines()[0]
             log.error("query_failed", query=name, streams=self._streams, message=message)
             self._status.query(name, self._streams, "failed", message=message)

@@ -75,13 +75,17 @@ class Gap:
 def committed(checkpoint: Path) -> dict[str, Offsets]:
     """By topic, how far a query has come as its checkpoint says: the last batch that it both planned and committed."""
     done = [int(path.name) for path in (checkpoint / "commits").glob("*") if path.name.isdigit()]
+    return planned(checkpoint, max(done)) if done else {}
+
+
+def planned(checkpoint: Path, batch: int) -> dict[str, Offsets]:
+    """By topic, how far one of a query's batches goes."""
     found: dict[str, Offsets] = {}
-    if done:
-        # A version, a line about the batch, then a line for each source.
-        for line in (checkpoint / "offsets" / str(max(done))).read_text().splitlines()[2:]:
-            with suppress(ValueError, AttributeError):  # "-" stands for a source that has nothing yet
-                for topic, offsets in json.loads(line).items():
-                    found[topic] = {int(partition): offset for partition, offset in offsets.items()}
+    # A version, a line about the batch, then a line for each source.
+    for line in (checkpoint / "offsets" / str(batch)).read_text().splitlines()[2:]:
+        with suppress(ValueError, AttributeError):  # "-" stands for a source that has nothing yet
+            for topic, offsets in json.loads(line).items():
+                found[topic] = {int(partition): offset for partition, offset in offsets.items()}
     return found
 
 

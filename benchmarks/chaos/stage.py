@@ -37,6 +37,9 @@ STALE_AFTER_SECONDS = 15
 AGGREGATE_SECONDS, ARCHIVE_SECONDS = 2, 10
 """From one batch to the next: many, so that many are hit, and not so many that two cores have no time for a browser."""
 
+WATERMARK_SECONDS = 60
+"""So soon are windows final: at the end of a run each that becomes so is a change that is waited for."""
+
 AREAS = (
     Box("Waalhaven", "depot", 51.87, 4.42, 51.90, 4.45),
     Box("Logport", "depot", 51.38, 6.70, 51.41, 6.73),
@@ -198,6 +201,7 @@ class Stage:
             HEADWATER_SQL_URL=self.server.url("postgres").replace("postgresql", "postgresql+psycopg", 1),
             HEADWATER_JOBS_AGGREGATE_TRIGGER_SECONDS=str(AGGREGATE_SECONDS),
             HEADWATER_JOBS_ARCHIVE_TRIGGER_SECONDS=str(ARCHIVE_SECONDS),
+            HEADWATER_JOBS_WATERMARK_SECONDS=str(WATERMARK_SECONDS),
             HEADWATER_CO2_HISTORY_DAYS="0",
             HEADWATER_TRUCKS_GEOFENCES=str(self.work / "areas.geojson"),
             DASH_HOST=HOST,

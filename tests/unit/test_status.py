@@ -11,6 +11,7 @@ import structlog
 
 from headwater.ledger import Ledger
 from headwater.status import Listener, Status, reached
+from headwater.turns import TurnError
 
 OFFSETS = '{"sales_topic_electronics": {"0": 7, "1": 4}, "TruckLocations": {"0": 5}}'
 
@@ -48,6 +49,16 @@ def progress(batch: int = 3, batch_ms: int = 700) -> Any:
             inputRowsPerSecond=float("nan"), processedRowsPerSecond=9.5, sources=[source],
         )
     )  # fmt: skip
+
+
+def raised_in_a_batch(error: Exception) -> str:
+    """As Spark tells it of a query whose Python function raised."""
+    name = f"{type(error).__module__}.{type(error).__qualname__}"
+    return (
+        "org.apache.spark.sql.streaming.StreamingQueryException: [STREAM_FAILED] Query [id = 1, runId = r] terminated "
+        "with exception: An exception was raised by the Python Proxy. Return Message: Traceback (most recent call "
+        f'last):\n  File "clientserver.py", line 647, in _call_proxy\n{name}: {error}\n SQLSTATE: XXKST'
+    )
 
 
 def started(listener: Listener) -> None:
@@ -114,6 +125,13 @@ def test_how_a_query_ended(topic: Topic, status: Status, finite: bool, exception
     said = len(topic.said)
     listener.beat(["aggregate"])
     assert len(topic.said) == said
+
+
+def test_a_batch_that_is_left_to_the_next_start_is_no_failure(topic: Topic, status: Status) -> None:
+    listener = Listener(status, ["sales"], {})
+    started(listener)
+    terminated(listener, raised_in_a_batch(TurnError("batch 4 waits for what aggregate has not reached yet")))
+    assert topic.said[-1][1]["state"] == "stopped"
 
 
 def test_a_job_that_was_stopped_says_so_though_spark_is_gone(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from headwater.ledger import Batch, Ledger
-from headwater.unread import Gap, Reader, UnreadError, committed, furthest, gaps, require_same_topic, told
+from headwater.unread import Gap, Reader, UnreadError, committed, furthest, gaps, planned, require_same_topic, told
 
 
 def checkpoint(folder: Path) -> Path:
@@ -24,6 +24,7 @@ def checkpoint(folder: Path) -> Path:
 
 def test_a_checkpoint_tells_how_far_its_query_has_come(tmp_path: Path) -> None:
     assert committed(checkpoint(tmp_path / "archive")) == {"sales": {0: 6, 1: 0}, "trucks": {0: 80}}
+    assert planned(tmp_path / "archive", 10) == {"sales": {0: 7, 1: 0}, "trucks": {0: 90}}
     assert committed(tmp_path / "nothing") == {}
 
 

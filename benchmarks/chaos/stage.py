@@ -34,7 +34,7 @@ BIN = Path(sys.executable).parent
 STALE_AFTER_SECONDS = 15
 """A page says that its data stands still after so long."""
 
-AGGREGATE_SECONDS, ARCHIVE_SECONDS = 2, 10
+AGGREGATE_SECONDS, ARCHIVE_SECONDS = 2, 20
 """From one batch to the next: many, so that many are hit, and not so many that two cores have no time for a browser."""
 
 WATERMARK_SECONDS = 60

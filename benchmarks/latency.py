@@ -37,7 +37,7 @@ from headwater.kafka import client_config
 from producers.delivery import Delivery
 from tests.browser import chromium
 
-PROBE = "a sale of the benchmark's own"
+PROBE = "a sale by the benchmark"
 PROBE_EVERY_S = 0.5
 MINUTE_S = 60.0
 """The dashboard's latencies are of the last minute."""

@@ -174,7 +174,7 @@ class Run:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
+        self._stop.set()  # whatever ended us: a batch that waits for its turn would wait for a query that is gone
         with suppress(Py4JError, OSError):  # the same signal may have ended the JVM already
             for query in self._queries:
                 query.stop()
@@ -319,7 +319,6 @@ class Run:
         self._keeper = Keeper(tables, self._settings.keeping)
         columns = {stream: archive.pulled_columns() for stream, archive in self._archives.items()}
         together = Together(self._batches, columns, rejects=True)
-
         first, then = (self._settings.checkpoint(self._name, name) for name in ("aggregate", "archive"))
         turns = Turns(first, then, self._stop)
         # With --once it has ended by now, and may have taken less.

@@ -42,7 +42,7 @@ class Turns:
 
 
 def covers(reached: Mapping[str, Offsets], wanted: Mapping[str, Offsets]) -> bool:
-    """Whether one position is at or behind no part of another."""
+    """Whether a position is before no part of another. An offset that isn't known is 0."""
     return all(
         reached.get(topic, {}).get(partition, 0) >= end
         for topic, ends in wanted.items()

@@ -150,7 +150,7 @@ class JobSettings(Section):
     aggregate_trigger_seconds: float = Field(default=1, ge=0)
     archive_trigger_seconds: float = Field(default=30, ge=0)
     # Spark refuses a real-time batch that is shorter than five seconds.
-    realtime_checkpoint_seconds: int = Field(default=120, ge=5)
+    realtime_checkpoint_seconds: int = Field(default=30, ge=5)
     watermark_seconds: int = Field(default=600, ge=0)
     processed_window_hours: int = Field(default=48, ge=1)
     max_offsets_per_trigger: int = Field(default=200_000, ge=1)

@@ -1,6 +1,6 @@
 """What the dashboard remembers of a stream: reducers over Kafka messages, without Kafka.
 
-Everything is bounded: records by number, windows by number, samples by age. A message is applied by
+Everything is bounded: records by number, windows by number, latencies by age. A message is applied by
 :meth:`FeedState.apply`; :meth:`FeedState.snapshot` gives an immutable picture for the pages and the API.
 Time always comes in as an argument (seconds since 1970), so that a test can move it.
 """
@@ -20,7 +20,7 @@ import structlog
 
 from dashboards.alarms import Alarm
 from dashboards.backlog import Backlog, Lag
-from dashboards.counts import Distribution, Histogram, Share
+from dashboards.counts import Distribution, Histogram, Latencies, Latency, Share
 from headwater.contracts import Stream
 from headwater.processed import own_kind
 from headwater.topics import STATUS_TOPIC
@@ -35,8 +35,6 @@ KEEP_WINDOWS = 20_000
 """Rows of one table with a time: two weeks of minutes, ten categories over a day and a half."""
 KEEP_POSITIONS = 50_000
 """Positions remembered to tell a repeat after a crash: 50 s at 1,000 records/s beyond the checkpoint's 30 s."""
-SAMPLE_SECONDS = 60.0
-SAMPLE_LIMIT = 5_000
 SPARK_SECONDS = 120
 STATUS_SILENCE_SECONDS = 90.0
 """A producer that says its status and names no interval of polls is believed for so long."""
@@ -90,17 +88,6 @@ class Message:
     value: bytes | None
     received_at: float
     history: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """Seconds from the record's arrival in Kafka to its arrival here, over the last minute."""
-
-    p50: float | None = None
-    p99: float | None = None
-    samples: int = 0
-    least: float | None = None
-    """The least, below zero where the clocks of broker and dashboard differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,33 +217,6 @@ def seconds_of(text: Any) -> float | None:
         return None
 
 
-class Samples:
-    """Latencies of the last minute, bounded in number."""
-
-    def __init__(self) -> None:
-        self._samples: deque[tuple[float, float]] = deque(maxlen=SAMPLE_LIMIT)
-        self._computed = (0.0, Latency())
-
-    def add(self, now: float, latency: float) -> None:
-        self._samples.append((now, latency))
-
-    def latency(self, now: float) -> Latency:
-        """Sorted once a second at most: a snapshot is taken ten times as often."""
-        if now - self._computed[0] >= 1.0:
-            self._computed = (now, self._compute(now))
-        return self._computed[1]
-
-    def _compute(self, now: float) -> Latency:
-        while self._samples and self._samples[0][0] < now - SAMPLE_SECONDS:
-            self._samples.popleft()
-        ordered = sorted(latency for _, latency in self._samples)
-        if not ordered:
-            return Latency()
-        last = len(ordered) - 1
-        p50, p99 = (max(ordered[round(last * share)], 0.0) for share in (0.5, 0.99))
-        return Latency(p50, p99, len(ordered), ordered[0])
-
-
 class Rate:
     """Records by whole second, over the last two minutes."""
 
@@ -369,8 +329,8 @@ class StreamState:
             if t.name not in elsewhere
         }
         self._rate = Rate()
-        self._live_latency = Samples()
-        self._aggregate_latency = Samples()
+        self._live_latency = Latencies()
+        self._aggregate_latency = Latencies()
         self._to_screen = {"live": Histogram(), "aggregate": Histogram()}
         self._live_count = 0
         self._rejected_count = 0
@@ -472,8 +432,8 @@ class StreamState:
         if isinstance(partition, int) and isinstance(offset, int) and row.get("topic") == self.stream.raw_topic:
             self._seen_up_to[partition] = max(self._seen_up_to.get(partition, 0), offset + 1)
 
-    def _took(self, path: str, samples: Samples, now: float, since: float) -> None:
-        samples.add(now, now - since)
+    def _took(self, path: str, latencies: Latencies, now: float, since: float) -> None:
+        latencies.add(now, now - since)
         self._to_screen[path].add(max(now - since, 0.0))
 
     def _is_repeat(self, position: tuple[Any, ...]) -> bool:

@@ -11,10 +11,11 @@ import dash_mantine_components as dmc
 from dash import dcc, html
 
 from dashboards.alarms import Alarm, Level
+from dashboards.counts import Latency
 from dashboards.health import Status, report, standing
 from dashboards.push import Part, View
 from dashboards.shell import card, page, spelled, title
-from dashboards.state import RUNNING, Health, Latency, QueryStatus, Snapshot, StreamView
+from dashboards.state import RUNNING, Health, QueryStatus, Snapshot, StreamView
 from dashboards.text import NOTHING, age, clock, duration, rate, share, whole
 from dashboards.untyped import register_page
 from headwater.contracts import Stream

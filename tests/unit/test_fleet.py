@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from dashboards.counts import Latency
 from dashboards.fleet import KEEP_FIXES, Fleet, FleetTracker, alarming
-from dashboards.state import Health, Latency, StreamView
+from dashboards.state import Health, StreamView
 from tests.map_frames import decoded
 
 T0 = datetime(2026, 11, 22, 6, 0, tzinfo=UTC).timestamp()

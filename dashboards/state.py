@@ -543,7 +543,7 @@ class FeedState:
         """Tells each of a query's backlogs how far the query has come."""
         query = self.queries[name]
         for state in self._streams_of(query):
-            # What the live query has done is seen here as it comes; its own word, every 30 s, is for what leaves gaps.
+            # What the live queries have done is seen here as it comes; their word, every 30 s, is for what leaves gaps.
             seen = state.seen if query.query == "live" and state.has_raw else None
             positions = [at for at in (query.reached.get(state.stream.raw_topic), seen) if at is not None]
             if positions:

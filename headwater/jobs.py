@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -44,7 +45,7 @@ from headwater.processed import ProcessedTopic
 from headwater.quality import checked
 from headwater.queries import Together
 from headwater.settings import Settings, load_settings
-from headwater.status import Listener, Status
+from headwater.status import Listener, Status, query_of
 from headwater.tally import NoStore, Tally
 from headwater.topics import ensure_topics, partition_count
 from headwater.turns import Turns
@@ -61,12 +62,30 @@ FETCH_WAIT_MS = 10
 """A micro-batch's consumer asks for where a partition ends as soon as it has read, and by then has sent the next fetch
 ahead: the broker answers that one first, and after half a second if nothing new comes."""
 
-LINGER_MS = 20
+LINGER_MS = 40
 """The live query's producer waits so long for more: at hundreds of records a second each request is of several."""
+
+EXCLUDED_RULES = "spark.sql.optimizer.excludedRules"
+NEEDLESS_RULES = (
+    "org.apache.spark.sql.catalyst.optimizer.FoldablePropagation",
+    "org.apache.spark.sql.catalyst.optimizer.OptimizeOneRowRelationSubquery",
+    "org.apache.spark.sql.catalyst.optimizer.RemoveRedundantAliases",
+    "org.apache.spark.sql.delta.metric.OptimizeConditionalIncrementMetric",
+    "org.apache.spark.sql.delta.optimizer.RangePartitionIdRewrite",
+    "org.apache.spark.sql.delta.stats.PrepareDeltaScan",
+    "org.apache.spark.sql.execution.datasources.PruneFileSourcePartitions",
+    "org.apache.spark.sql.execution.datasources.PushVariantIntoScan",
+    "org.apache.spark.sql.execution.datasources.SchemaPruning",
+)
+"""Of the optimizer: they look at every expression of a batch's plan, anew for each batch, and have nothing to find in
+one that reads Kafka alone (``docs/decisions/0062-what-a-second-of-a-batch-was.md``).
+"""
 
 DATA_LOSS = "not available in Kafka any more"
 """What Spark says of messages that are gone, whether it notices when it plans a batch or when it reads it."""
 
+POLL_SECONDS = 0.5
+"""Between two looks at whether the queries still run; each asks the JVM once a query."""
 BEAT_SECONDS = 5.0
 """A query that runs says so this often."""
 
@@ -187,23 +206,23 @@ class Run:
 
     def until_stopped(self, names: Sequence[str]) -> int:
         """Runs the queries until a signal, the end of ``--once``, or a query's failure; returns the exit code."""
-        start: dict[str, Callable[[], StreamingQuery]] = {
+        start: dict[str, Callable[[], list[StreamingQuery]]] = {
             "live": self._live,
             "aggregate": self._aggregate,
             "archive": self._archive,
         }
-        for name in names:
-            require_sound(self._settings.checkpoint(self._name, name))
+        for checkpoint in {self._checkpoint(name, job) for name in names for job in self._jobs}:
+            require_sound(checkpoint)
         self._require_read(names)
         if "live" in names and not self._once:
             require_slots(self._spark, self._needed + (len(names) > 1))
         for name in names:
             if self._stop.is_set():
                 break
-            self._queries.append(start[name]())
+            self._queries += start[name]()
             # One after the other: the exact rows of the archive are to be the last ones written.
             if self._once:
-                self._await(lambda: not self._queries[-1].isActive)
+                self._await(lambda: not any(query.isActive for query in self._queries))
         if not self._once:
             self._await(lambda: any(not query.isActive for query in self._queries))
         elif self._keeper and not self._stop.is_set():
@@ -212,7 +231,7 @@ class Run:
 
     def _await(self, condition: Callable[[], bool]) -> None:
         """Python hears signals between two waits only, so the waits are short."""
-        while not condition() and not self._stop.wait(0.2):
+        while not condition() and not self._stop.wait(POLL_SECONDS):
             self._elapse()
             self._beat()
         self._raise_failure()
@@ -244,8 +263,8 @@ class Run:
             failure = None if query.isActive else query.exception()
             if failure and not self._stop.is_set():
                 if DATA_LOSS in str(failure):
-                    self._require_read([query.name])
-                raise JobError(f"the {query.name} query of {self._name} failed: {cause(str(failure))}")
+                    self._require_read([query_of(query.name)])
+                raise JobError(f"the {query_of(query.name)} query of {self._name} failed: {cause(str(failure))}")
 
     def _require_read(self, queries: Sequence[str]) -> dict[str, Offsets]:
         """Nothing that some queries are to read next is gone from Kafka, unless that is accepted. Returns where the
@@ -256,7 +275,7 @@ class Run:
             Reader(
                 query,
                 job.stream.raw_topic,
-                self._settings.checkpoint(self._name, query),
+                self._checkpoint(query, job),
                 ledgers[query](job.stream.name) if query in ledgers else None,
             )
             for query in queries
@@ -266,12 +285,17 @@ class Run:
 
     # -- the three queries
 
-    def _live(self) -> StreamingQuery:
-        out = queries.live({stream: checked(own, stream) for stream, own in self._messages({}).items()})
-        checkpoint_interval = f"{self._settings.jobs.realtime_checkpoint_seconds} seconds"
-        return self._start("live", self._to_kafka(out), realTime=checkpoint_interval)
+    def _live(self) -> list[StreamingQuery]:
+        """One for each stream: nothing passes while a query plans its next batch, and a plan of all takes seconds."""
+        messages, begun = self._messages({}), []
+        for number, job in enumerate(self._jobs):
+            out = self._to_kafka(queries.live(checked(messages[job.stream], job.stream), job.stream))
+            # Each a little longer than the one before, so that they don't all plan at the same time.
+            seconds = self._settings.jobs.realtime_checkpoint_seconds + number
+            begun.append(self._start("live", out, job, realTime=f"{seconds} seconds"))
+        return begun
 
-    def _aggregate(self) -> StreamingQuery:
+    def _aggregate(self) -> list[StreamingQuery]:
         folds = {job.stream: job.fresh_fold_of(self._settings) for job in self._jobs}
         columns = {job.stream: brought_columns(job.views, folds[job.stream]) for job in self._jobs}
         together = Together(self._batches, columns, rejects=False)
@@ -302,13 +326,10 @@ class Run:
             for stream, tally in tallies.items():
                 self._status.ledger(stream.name, "fresh", tally.ledger)
 
-        return self._start(
-            "aggregate",
-            together.frame.writeStream.foreachBatch(lambda batch, _: take(batch.toArrow())),
-            processingTime=f"{pace} seconds",
-        )
+        writer = together.frame.writeStream.foreachBatch(lambda batch, _: take(batch.toArrow()))
+        return [self._start("aggregate", writer, processingTime=f"{pace} seconds")]
 
-    def _archive(self) -> StreamingQuery:
+    def _archive(self) -> list[StreamingQuery]:
         for job in self._jobs:
             self._archives[job.stream] = self._archive_of(job)
             self._closing.append(self._archives[job.stream].close)
@@ -329,11 +350,9 @@ class Run:
                 turns.wait(number)
             self._take(together, rows)
 
-        return self._start(
-            "archive",
-            together.frame.writeStream.foreachBatch(lambda batch, number: take(batch.toArrow(), number)),
-            processingTime=f"{self._settings.jobs.archive_trigger_seconds} seconds",
-        )
+        writer = together.frame.writeStream.foreachBatch(lambda batch, number: take(batch.toArrow(), number))
+        pace = self._settings.jobs.archive_trigger_seconds
+        return [self._start("archive", writer, processingTime=f"{pace} seconds")]
 
     def _archive_of(self, job: StreamJob) -> Archive:
         archive = Archive(
@@ -410,12 +429,25 @@ class Run:
             .outputMode("update")
         )
 
-    def _start(self, name: str, writer: DataStreamWriter, **trigger: str) -> StreamingQuery:
+    def _checkpoint(self, query: str, job: StreamJob) -> Path:
+        """Where a query notes how far it is with a job's stream."""
+        return self._settings.checkpoint(job.stream.name if query == "live" else self._name, query)
+
+    def _start(
+        self, name: str, writer: DataStreamWriter, job: StreamJob | None = None, **trigger: str
+    ) -> StreamingQuery:
+        """``job``: whose stream the query is of, where it is not of all."""
         # A pool for each query: the archive's long tasks leave slots to the aggregate's short ones.
         self._spark.sparkContext.setLocalProperty("spark.scheduler.pool", name)
         timed = writer.trigger(availableNow=True) if self._once else writer.trigger(**trigger)
-        checkpoint = self._settings.checkpoint(self._name, name)
-        return timed.queryName(name).option("checkpointLocation", str(checkpoint)).start()
+        named = timed.queryName(f"{name}:{job.stream.name}" if job else name)
+        checkpoint = self._checkpoint(name, job or self._jobs[0])
+        # A query keeps the session's settings of its start; what else is asked of the session goes by all rules.
+        self._spark.conf.set(EXCLUDED_RULES, ",".join(NEEDLESS_RULES))
+        try:
+            return named.option("checkpointLocation", str(checkpoint)).start()
+        finally:
+            self._spark.conf.unset(EXCLUDED_RULES)
 
 
 def _wall_clock() -> int:

@@ -23,17 +23,12 @@ batch it has Spark compile the whole projection anew for each.
 """
 
 
-def live(rows: Mapping[Stream, DataFrame]) -> DataFrame:
-    """Each stream's checked messages -> ``topic``, ``key``, ``value``: valid records go to its live topic.
+def live(rows: DataFrame, stream: Stream) -> DataFrame:
+    """A stream's checked messages -> ``topic``, ``key``, ``value``: valid records go to its live topic, others to that
+    of rejected ones. One pass over the rows.
 
     Stateless, and of built-in expressions only, so that it runs in real-time mode.
     """
-    parts = [_live_of(stream, own) for stream, own in rows.items()]
-    return reduce(DataFrame.unionByName, parts)
-
-
-def _live_of(stream: Stream, rows: DataFrame) -> DataFrame:
-    """One pass over the rows: each goes to one of two topics."""
     good = _object([*map(_spelled, stream.fields), "flags", "parse_json(extra) AS extra", *POSITION])
     rejects = {**rejected_columns(stream), "rejected_at": _NOW}
     bad = _object([f"{value} AS {name}" for name, value in rejects.items()])

@@ -42,6 +42,8 @@ MEASURE_SECONDS = 60.0
 MEASURE_SHARE = 200
 """A ledger's rows are counted at most once a minute, and so rarely that it takes a 200th of the time."""
 
+SUMMED = ("input_rows", "input_rows_per_second", "processed_rows_per_second", "lag")
+
 
 class Status:
     """Writes to the status topic. Losing one of these does no harm: the next one says it again."""
@@ -121,10 +123,9 @@ class Listener(StreamingQueryListener):
         return jvm.PythonStreamingQueryListenerWrapper(_Progress(self))
 
     def beat(self, names: Collection[str]) -> None:
-        """Says again what was last said of those queries: they still run."""
-        for name in names:
-            if (told := self._told.get(name)) is not None:
-                self._status.query(name, self._streams, "running", **told)
+        """``names``: Spark's, of queries that still run. Says again what was last said of them."""
+        for query in sorted({query_of(name) for name in names if name in self._told}):
+            self._tell(query)
 
     def close(self) -> None:
         """Awaits Spark's word of how the queries ended, which comes a moment later, and goes without it: a job that
@@ -138,35 +139,50 @@ class Listener(StreamingQueryListener):
 
     def onQueryStarted(self, event: QueryStartedEvent) -> None:
         name = self._names[str(event.runId)] = event.name or ""
-        log.info("query_started", query=name, streams=self._streams)
+        if not self._parts(query_of(name)):
+            log.info("query_started", query=query_of(name), streams=self._streams)
         self._say(name, {})
 
     def onQueryProgress(self, event: QueryProgressEvent) -> None:
         progress = event.progress
-        self._say(progress.name or "", {**figures(progress), "progress_at": datetime.now(UTC)})
-        self._watch(progress.name or "", progress.batchId, progress.batchDuration / 1000)
+        name = progress.name or ""
+        if name in self._told:
+            self._say(name, {**figures(progress), "progress_at": datetime.now(UTC)})
+        self._watch(name, progress.batchId, progress.batchDuration / 1000)
 
     def onQueryIdle(self, event: QueryIdleEvent) -> None:
-        if name := self._names.get(str(event.runId)):
-            idle = {"input_rows_per_second": 0.0, "lag": 0, "progress_at": datetime.now(UTC)}
-            self._say(name, {**self._told.get(name, {}), **idle})
+        name = self._names.get(str(event.runId), "")
+        if (told := self._told.get(name)) is not None:
+            self._say(name, {**told, "input_rows_per_second": 0.0, "lag": 0, "progress_at": datetime.now(UTC)})
 
     def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:
         self._end(self._names.pop(str(event.runId), ""), event.exception or "")
 
     def _end(self, name: str, exception: str) -> None:
-        self._told.pop(name, None)
+        """A query of several parts has failed when the first of them has, and otherwise ended when the last has."""
+        query = query_of(name)
+        if self._told.pop(name, None) is None:
+            return
         if exception and TurnError.__name__ not in exception:
+            for other in self._parts(query):
+                del self._told[other]
             message = exception.splitlines()[0]
-            log.error("query_failed", query=name, streams=self._streams, message=message)
-            self._status.query(name, self._streams, "failed", message=message)
-        else:
-            log.info(f"query_{self._ended}", query=name, streams=self._streams)
-            self._status.query(name, self._streams, self._ended)
+            log.error("query_failed", query=query, streams=self._streams, message=message)
+            self._status.query(query, self._streams, "failed", message=message)
+        elif not self._parts(query):
+            log.info(f"query_{self._ended}", query=query, streams=self._streams)
+            self._status.query(query, self._streams, self._ended)
 
     def _say(self, name: str, told: dict[str, Any]) -> None:
         self._told[name] = told
-        self._status.query(name, self._streams, "running", **told)
+        self._tell(query_of(name))
+
+    def _tell(self, query: str) -> None:
+        told = together([self._told[name] for name in self._parts(query)])
+        self._status.query(query, self._streams, "running", **told)
+
+    def _parts(self, query: str) -> list[str]:
+        return [name for name in self._told if query_of(name) == query]
 
     def _watch(self, name: str, batch: int, seconds: float) -> None:
         # A real-time batch lasts as long as the time between two checkpoints, which is no trigger.
@@ -174,6 +190,21 @@ class Listener(StreamingQueryListener):
         if trigger and seconds > trigger and now >= self._slow.get(name, 0.0):
             self._slow[name] = now + SLOW_SECONDS
             log.warning("slow_batch", query=name, batch=batch, seconds=round(seconds, 3), trigger_seconds=trigger)
+
+
+def query_of(name: str) -> str:
+    """Which of the queries one is by its name in Spark, ``live:sales`` where each stream has its own."""
+    return name.partition(":")[0]
+
+
+def together(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What several parts of a query say, as if it were one: sums, and of what can't be summed the newest."""
+    known = sorted(filter(None, parts), key=lambda part: part["progress_at"])
+    told = {key: value for part in known for key, value in part.items()}
+    told |= {key: sum(part.get(key, 0) for part in known) for key in SUMMED if key in told}
+    if "reached" in told:
+        told["reached"] = {topic: at for part in known for topic, at in part.get("reached", {}).items()}
+    return told
 
 
 def figures(progress: StreamingQueryProgress) -> dict[str, Any]:

@@ -19,7 +19,7 @@ PRODUCER_DEFAULTS: Mapping[str, Any] = {
     # Every client reads gzip, and it costs little at a producer's rate (docs/decisions/0020-producers.md).
     "compression.type": "gzip",
     # Long enough for a batch at hundreds of records a second, too short to see: every request costs the broker.
-    "linger.ms": 25,
+    "linger.ms": 50,
     # What Java clients do, so that a key lands on the same partition whoever writes it.
     "partitioner": "murmur2_random",
 }

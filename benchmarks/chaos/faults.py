@@ -119,7 +119,7 @@ def _corrupted(fault: Fault, stage: Stage) -> Strike:
     name = JOB if JOB in stage.drivers else SUITE
     stage.keeper.hold(name)
     kill(stage.processes(name))
-    file = _newest(_checkpoint(stage, name), fault.chance)
+    file = _newest(_checkpoints(stage, name), fault.chance)
     log = stage.keeper.log(name)
     read_from = log.stat().st_size
     if file is not None:
@@ -145,15 +145,15 @@ def _corrupted(fault: Fault, stage: Stage) -> Strike:
     return Strike(fault, told, is_over=is_over)
 
 
-def _checkpoint(stage: Stage, name: str) -> Path:
-    """The folder of all checkpoints of a driver."""
-    streams = "+".join(sorted(stream.name for stream in stage.drivers[name]))
-    return stage.settings.checkpoint(streams, "live").parent
+def _checkpoints(stage: Stage, name: str) -> list[Path]:
+    """The folders in which a driver keeps its checkpoints: what it shares, and each stream's live one."""
+    streams = [stream.name for stream in stage.drivers[name]]
+    return sorted({stage.settings.checkpoint(of, "live").parent for of in ("+".join(sorted(streams)), *streams)})
 
 
-def _newest(checkpoints: Path, chance: float) -> Path | None:
+def _newest(checkpoints: list[Path], chance: float) -> Path | None:
     """The last file that one of the queries wrote, of its offsets or its commits."""
-    folders = sorted(path for kind in ("offsets", "commits") for path in checkpoints.glob(f"*/{kind}"))
+    folders = sorted(path for of in checkpoints for kind in ("offsets", "commits") for path in of.glob(f"*/{kind}"))
     held = [[file for file in folder.iterdir() if file.name.isdigit()] for folder in folders]
     newest = [max(files, key=lambda file: int(file.name)) for files in held if files]
     return newest[int(chance * len(newest))] if newest else None

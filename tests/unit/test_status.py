@@ -41,11 +41,16 @@ def status(topic: Topic) -> Status:
     return status
 
 
-def progress(batch: int = 3, batch_ms: int = 700) -> Any:
-    source = SimpleNamespace(endOffset=OFFSETS, latestOffset='{"sales_topic_electronics": {"0": 9, "1": 4}}')
+LATEST = '{"sales_topic_electronics": {"0": 9, "1": 4}}'
+
+
+def progress(
+    batch: int = 3, batch_ms: int = 700, name: str = "aggregate", end: str = OFFSETS, latest: str = LATEST
+) -> Any:
+    source = SimpleNamespace(endOffset=end, latestOffset=latest)
     return SimpleNamespace(
         progress=SimpleNamespace(
-            name="aggregate", batchId=batch, batchDuration=batch_ms, durationMs={"addBatch": 500}, numInputRows=8,
+            name=name, batchId=batch, batchDuration=batch_ms, durationMs={"addBatch": 500}, numInputRows=8,
             inputRowsPerSecond=float("nan"), processedRowsPerSecond=9.5, sources=[source],
         )
     )  # fmt: skip
@@ -61,12 +66,57 @@ def raised_in_a_batch(error: Exception) -> str:
     )
 
 
-def started(listener: Listener) -> None:
-    listener.onQueryStarted(SimpleNamespace(name="aggregate", runId="r"))  # type: ignore[arg-type]
+def started(listener: Listener, name: str = "aggregate", run: str = "r") -> None:
+    listener.onQueryStarted(SimpleNamespace(name=name, runId=run))  # type: ignore[arg-type]
 
 
-def terminated(listener: Listener, exception: str | None = None) -> None:
-    listener.onQueryTerminated(SimpleNamespace(runId="r", exception=exception))  # type: ignore[arg-type]
+def terminated(listener: Listener, exception: str | None = None, run: str = "r") -> None:
+    listener.onQueryTerminated(SimpleNamespace(runId=run, exception=exception))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def both_live(status: Status) -> Listener:
+    """Two streams' live queries run, and each has ended a batch: sales is 2 behind, trucks 4."""
+    listener = Listener(status, ["sales", "trucks"], {})
+    started(listener, "live:sales", "s")
+    started(listener, "live:trucks", "t")
+    sales, trucks = '{"sales_topic_electronics": {"0": 7, "1": 4}}', '{"TruckLocations": {"0": 5}}'
+    listener.onQueryProgress(progress(3, 30_100, "live:sales", sales, LATEST))
+    listener.onQueryProgress(progress(8, 31_200, "live:trucks", trucks, '{"TruckLocations": {"0": 9}}'))
+    return listener
+
+
+def test_the_streams_live_queries_are_told_as_one(topic: Topic, both_live: Listener) -> None:
+    key, told = topic.said[-1]
+    assert (key, told["query"], told["state"]) == ("query:live:sales+trucks", "live", "running")
+    assert told["reached"] == {"sales_topic_electronics": 11, "TruckLocations": 5}
+    assert (told["lag"], told["input_rows"], told["processed_rows_per_second"]) == (6, 16, 19.0)
+    assert (told["batch_id"], told["batch_ms"]) == (8, 31_200)  # the newest
+    both_live.beat(["live:sales", "live:trucks"])
+    again = topic.said[-1][1]
+    assert again.pop("at") > told.pop("at")
+    assert again == told
+    both_live.onQueryProgress(progress(9, 31_000, "live:trucks", '{"TruckLocations": {"0": 9}}', "{}"))
+    assert topic.said[-1][1]["reached"] == {"sales_topic_electronics": 11, "TruckLocations": 9}
+
+
+def test_the_live_queries_have_ended_when_the_last_has(topic: Topic, both_live: Listener) -> None:
+    said = len(topic.said)
+    terminated(both_live, run="s")
+    assert len(topic.said) == said
+    terminated(both_live, run="t")
+    assert [told["state"] for _, told in topic.said[said:]] == ["stopped"]
+
+
+def test_live_queries_have_failed_when_one_has_whatever_the_others_say_later(topic: Topic, both_live: Listener) -> None:
+    said = len(topic.said)
+    terminated(both_live, "boom", "s")
+    both_live.onQueryProgress(progress(9, 31_000, "live:trucks"))
+    both_live.onQueryIdle(SimpleNamespace(runId="t"))  # type: ignore[arg-type]
+    both_live.beat(["live:trucks"])
+    terminated(both_live, run="t")
+    both_live.close()
+    assert [(told["state"], told["message"]) for _, told in topic.said[said:]] == [("failed", "boom")]
 
 
 def test_a_query_says_how_far_it_has_come_and_what_its_batch_took(topic: Topic, status: Status) -> None:

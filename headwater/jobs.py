@@ -437,7 +437,8 @@ class Run:
         self, name: str, writer: DataStreamWriter, job: StreamJob | None = None, **trigger: str
     ) -> StreamingQuery:
         """``job``: whose stream the query is of, where it is not of all."""
-        # A pool for each query: the archive's long tasks leave slots to the aggregate's short ones.
+        # A pool for each query: the archive's long tasks leave slots to the aggregate's short ones, and free ones go to
+        # the live query's first (conf/spark/fairscheduler.xml).
         self._spark.sparkContext.setLocalProperty("spark.scheduler.pool", name)
         timed = writer.trigger(availableNow=True) if self._once else writer.trigger(**trigger)
         named = timed.queryName(f"{name}:{job.stream.name}" if job else name)

@@ -71,7 +71,9 @@ def value(basket: Basket, prices: dict[str, Decimal]) -> Decimal:
     return sum((units * prices.get(product, Decimal(0)) for product, units in basket.items()), Decimal(0))
 
 
-def baskets(steps: list[Step], clock: datetime) -> tuple[Basket, Decimal, Decimal, tuple[Any, ...] | None]:
+def baskets(
+    steps: list[Step], clock: datetime, patience: timedelta = HALF_AN_HOUR
+) -> tuple[Basket, Decimal, Decimal, tuple[Any, ...] | None]:
     """The basket at the end, its value, what was paid, and the basket left behind: since, units, value, withdrawn."""
     basket: Basket = {}
     prices: dict[str, Decimal] = {}
@@ -79,7 +81,7 @@ def baskets(steps: list[Step], clock: datetime) -> tuple[Basket, Decimal, Decima
     left: tuple[Any, ...] | None = None
     for n, step in enumerate(steps):
         before = steps[n - 1].at if n else step.at
-        if step.at - before >= HALF_AN_HOUR and any(basket.values()):
+        if step.at - before >= patience and any(basket.values()):
             left = (before, sum(basket.values()), value(basket, prices), None)
         if step.price is not None:
             prices[step.product] = step.price
@@ -92,7 +94,7 @@ def baskets(steps: list[Step], clock: datetime) -> tuple[Basket, Decimal, Decima
             paid += step.units * (step.price or Decimal(0))
             if left and left[3] is None:
                 left = (*left[:3], step.at)
-    if any(basket.values()) and clock - steps[-1].at >= HALF_AN_HOUR:
+    if any(basket.values()) and clock - steps[-1].at >= patience:
         left = (steps[-1].at, sum(basket.values()), value(basket, prices), None)
     return basket, value(basket, prices), paid, left
 
@@ -100,8 +102,12 @@ def baskets(steps: list[Step], clock: datetime) -> tuple[Basket, Decimal, Decima
 Rows = dict[Any, tuple[Any, ...]]
 
 
-def expected_tables(records: list[dict[str, Any]], clock: datetime | None = None) -> dict[str, Rows]:
-    """Each table's rows by key. ``clock``: the greatest event time if not given."""
+def expected_tables(
+    records: list[dict[str, Any]], clock: datetime | None = None, patience: timedelta = HALF_AN_HOUR
+) -> dict[str, Rows]:
+    """Each table's rows by key. ``clock``: the greatest event time if not given; ``patience``: of silence, until a
+    basket counts as left behind.
+    """
     if not records:
         return {name: {} for name in ("sessions", "abandoned", "per_window", "per_minute", "by_product")}
     now = clock or max(row["event_time"] for row in records)
@@ -109,7 +115,7 @@ def expected_tables(records: list[dict[str, Any]], clock: datetime | None = None
     tables: dict[str, Rows] = {"sessions": {}, "abandoned": {}}
     for name, steps in sessions.items():
         step, seconds = funnel(steps)
-        basket, worth, paid, left = baskets(steps, now)
+        basket, worth, paid, left = baskets(steps, now, patience)
         tables["sessions"][name] = (
             steps[0].at, steps[-1].at, len(steps), step, seconds, sum(basket.values()), worth, paid,
         )  # fmt: skip

@@ -40,6 +40,11 @@ AGGREGATE_SECONDS, ARCHIVE_SECONDS = 2, 20
 WATERMARK_SECONDS = 60
 """So soon are windows final: at the end of a run each that becomes so is a change that is waited for."""
 
+ABANDONED_MINUTES = 1
+"""So soon does a basket count as left behind. After thirty, those of a run's first minutes would do so at its end, and
+those of each later minute a minute later.
+"""
+
 AREAS = (
     Box("Waalhaven", "depot", 51.87, 4.42, 51.90, 4.45),
     Box("Logport", "depot", 51.38, 6.70, 51.41, 6.73),
@@ -203,6 +208,7 @@ class Stage:
             HEADWATER_JOBS_ARCHIVE_TRIGGER_SECONDS=str(ARCHIVE_SECONDS),
             HEADWATER_JOBS_WATERMARK_SECONDS=str(WATERMARK_SECONDS),
             HEADWATER_CO2_HISTORY_DAYS="0",
+            HEADWATER_EVENTS_ABANDONED_MINUTES=str(ABANDONED_MINUTES),
             HEADWATER_TRUCKS_GEOFENCES=str(self.work / "areas.geojson"),
             DASH_HOST=HOST,
             DASH_PORT=str(self.dash_port),

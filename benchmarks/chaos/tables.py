@@ -6,11 +6,11 @@ The references know nothing of the code that they judge: pandas and plain Python
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from benchmarks.chaos.stage import AREAS
+from benchmarks.chaos.stage import ABANDONED_MINUTES, AREAS
 from headwater.settings import Settings
 from tests import aircraft_reference, co2_reference, events_reference, sales_reference, trucks_reference
 
@@ -29,7 +29,8 @@ def checks(stream: str, records: Sequence[Row], clock: datetime, settings: Setti
         case "sales":
             return _by_key(sales_reference.expected_tables(list(records)), sales_reference.keyed)
         case "events":
-            return _by_key(events_reference.expected_tables(list(records), clock), events_reference.keyed)
+            expected = events_reference.expected_tables(list(records), clock, timedelta(minutes=ABANDONED_MINUTES))
+            return _by_key(expected, events_reference.keyed)
         case "trucks":
             same = partial(trucks_reference.assert_same, steps=STEPS)
             return _by_row(trucks_reference.expected_tables(records, clock, AREAS), same)

@@ -59,7 +59,8 @@ class Latency:
 
 class Latencies:
     """Every latency of the last minute, by whole second and in classes 2 % wide: at 1,000 records a second 60,000 of
-    them in some hundred counts. A quantile is told as its class's middle, and so within 1 %.
+    them in some hundred counts. A quantile is told as its class's middle, and so within 1 %, and never beyond the least
+    and the greatest that were seen.
 
     Classes that grow by a factor bound the relative error: C. Masson et al., DDSketch, VLDB 2019.
     """
@@ -89,8 +90,10 @@ class Latencies:
         if not self._seconds:
             return Latency()
         counts = sum((second.counts for second in self._seconds), Counter[int]())
-        p50, p99 = (_quantile(counts, share) for share in (0.5, 0.99))
-        return Latency(p50, p99, counts.total(), min(second.least for second in self._seconds))
+        least = min(second.least for second in self._seconds)
+        greatest = max(second.greatest for second in self._seconds)
+        p50, p99 = (max(min(_quantile(counts, share), greatest), least, 0.0) for share in (0.5, 0.99))
+        return Latency(p50, p99, counts.total(), least)
 
 
 @dataclass(slots=True)
@@ -98,10 +101,12 @@ class _Second:
     second: int
     counts: Counter[int] = field(default_factory=Counter)
     least: float = math.inf
+    greatest: float = -math.inf
 
     def add(self, seconds: float) -> None:
         self.counts[_class_of(seconds)] += 1
         self.least = min(self.least, seconds)
+        self.greatest = max(self.greatest, seconds)
 
 
 def _class_of(seconds: float) -> int:

@@ -211,7 +211,7 @@ class Run:
             "aggregate": self._aggregate,
             "archive": self._archive,
         }
-        for checkpoint in {self._checkpoint(name, job) for name in names for job in self._jobs}:
+        for checkpoint in sorted({self._checkpoint(name, job) for name in names for job in self._jobs}):
             require_sound(checkpoint)
         self._require_read(names)
         if "live" in names and not self._once:
@@ -444,11 +444,12 @@ class Run:
         named = timed.queryName(f"{name}:{job.stream.name}" if job else name)
         checkpoint = self._checkpoint(name, job or self._jobs[0])
         # A query keeps the session's settings of its start; what else is asked of the session goes by all rules.
-        self._spark.conf.set(EXCLUDED_RULES, ",".join(NEEDLESS_RULES))
+        others = self._spark.conf.get(EXCLUDED_RULES, "") or ""
+        self._spark.conf.set(EXCLUDED_RULES, ",".join([*NEEDLESS_RULES, others]))
         try:
             return named.option("checkpointLocation", str(checkpoint)).start()
         finally:
-            self._spark.conf.unset(EXCLUDED_RULES)
+            self._spark.conf.set(EXCLUDED_RULES, others)
 
 
 def _wall_clock() -> int:

@@ -126,6 +126,11 @@ END = Place(FOLLOWING, 0)
 Windows = dict[tuple[str, int], int]
 """Windows (a part's name and the start) of which a part has changed, and what they are as of."""
 
+WITHIN = """spans CROSS JOIN {} AS held ON held.number = spans.number
+    AND (held.at, held.position) > (spans.after_at, spans.after_position)
+    AND (held.at, held.position) <= (spans.until_at, spans.until_position)"""
+"""A table's rows within the spans. CROSS has SQLite go through the spans, never through the table, which is long."""
+
 
 @dataclass
 class Key(Generic[S]):
@@ -139,6 +144,14 @@ class Key(Generic[S]):
     as_of: int
     out: list[tuple[Place, Out]] = field(default_factory=list)
     """The rows that its records ended on the way, and where."""
+
+
+class Span(NamedTuple, Generic[S]):
+    """A key's records beyond a place, up to another."""
+
+    key: Key[S]
+    after: Place
+    until: Place
 
 
 @dataclass(frozen=True)
@@ -211,6 +224,10 @@ class FoldBook(Generic[S]):
         CREATE TABLE IF NOT EXISTS {self._remarks} (
             of TEXT NOT NULL, id TEXT NOT NULL, row BLOB NOT NULL, PRIMARY KEY (of, id)) WITHOUT ROWID;
         CREATE TABLE IF NOT EXISTS fold_versions (name TEXT PRIMARY KEY, version TEXT NOT NULL);
+        CREATE TEMP TABLE IF NOT EXISTS touched (key TEXT PRIMARY KEY);
+        CREATE TEMP TABLE IF NOT EXISTS spans (
+            number INTEGER NOT NULL, after_at INTEGER NOT NULL, after_position INTEGER NOT NULL,
+            until_at INTEGER NOT NULL, until_position INTEGER NOT NULL);
         """
 
     # -- records
@@ -222,18 +239,17 @@ class FoldBook(Generic[S]):
         for key, *rest in zip(*(records[name].to_pylist() for name in names), strict=True):
             arrived.setdefault(key, []).append(tuple(rest))
         windows: Windows = {}
-        for held in self._held(arrived):
-            self._take(held, arrived[held.name], windows)
+        keys = self._held(arrived)
+        self._log_records([(key.number, row) for key in keys for row in arrived[key.name]])
+        self._conclude([span for key in keys if (span := self._take(key, arrived[key.name], windows))], windows)
         self._roll_up(windows)
 
     def _held(self, names: Iterable[str]) -> list[Key[S]]:
         """Some keys as they were left; those that are new get a number."""
-        self._db.execute("CREATE TEMP TABLE touched (key TEXT PRIMARY KEY)")
+        self._db.execute("DELETE FROM touched")
         self._db.executemany("INSERT INTO touched VALUES (?)", ((name,) for name in names))
         self._db.execute(f"INSERT INTO {self._states} (key) SELECT key FROM touched WHERE true ON CONFLICT DO NOTHING")
-        found = self._keys("JOIN touched USING (key)")
-        self._db.execute("DROP TABLE touched")
-        return found
+        return self._keys("WHERE key IN (SELECT key FROM touched)")
 
     def _keys(self, which: str, values: Values = ()) -> list[Key[S]]:
         cursor = self._db.execute(
@@ -246,9 +262,10 @@ class FoldBook(Generic[S]):
             for number, name, state, at, position, since_note, as_of in cursor.fetchall()
         ]
 
-    def _take(self, key: Key[S], rows: Sequence[Values], windows: Windows) -> None:
-        """Brings a key up to some records of its own."""
-        self._log_records(key.number, rows)
+    def _take(self, key: Key[S], rows: Sequence[Values], windows: Windows) -> Span[S] | None:
+        """Moves a key's state on by some records of its own, that are in its log already. Returns what is to be
+        concluded; nothing where its state is the same in the end.
+        """
         key.as_of = max(key.as_of, *(row[2] for row in rows))
         known = key.until
         # A record is only ever taken back from where it stood, so what lies beyond is new.
@@ -258,21 +275,21 @@ class FoldBook(Generic[S]):
         ):
             self._db.execute(f"UPDATE {self._states} SET as_of = ? WHERE number = ?", (key.as_of, key.number))
             if not fresh:
-                return
+                return None
         for place, values in fresh:
             self._step(key, place, values)
             if key.since_note >= NOTED_EVERY:
                 self._note(key)
-        self._conclude(key, known, windows)
+        return Span(key, known, END)
 
-    def _log_records(self, number: int, rows: Sequence[Values]) -> None:
-        """Puts a key's records into its log, or takes them out."""
+    def _log_records(self, rows: Sequence[tuple[int, Values]]) -> None:
+        """Puts records under their keys' numbers into the log, or takes them out."""
         marks = ", ".join("?" * (3 + len(self._fold.columns)))
         self._db.executemany(
             f"INSERT INTO {self._log} VALUES ({marks})",
-            ((number, at, position, *values) for at, position, _, sign, *values in rows if sign > 0),
+            ((number, at, position, *values) for number, (at, position, _, sign, *values) in rows if sign > 0),
         )
-        gone = [(number, *row[:2]) for row in rows if row[3] < 0]
+        gone = [(number, *row[:2]) for number, row in rows if row[3] < 0]
         for table in (self._log, self._notes):
             self._db.executemany(f"DELETE FROM {table} WHERE (number, at, position) = (?, ?, ?)", gone)
 
@@ -296,7 +313,7 @@ class FoldBook(Generic[S]):
         while changed:
             begun = self._rewind(key, changed[0])
             is_as_it_was = self._walk(key, until)
-            self._replace(key, begun, key.until if is_as_it_was else until, windows)
+            self._replace([Span(key, begun, key.until if is_as_it_was else until)], windows)
             if not is_as_it_was:
                 return False
             changed = [place for place in changed if place > key.until]
@@ -336,20 +353,29 @@ class FoldBook(Generic[S]):
                 self._note(key)
         return False
 
-    def _conclude(self, key: Key[S], known: Place, windows: Windows) -> None:
-        """Keeps a key's state, and the rows that its records beyond a place ended or that stand for it."""
-        if key.until == BEGINNING:
-            self._replace(key, BEGINNING, END, windows)
-            self._db.execute(f"DELETE FROM {self._states} WHERE number = ?", (key.number,))
-            return
-        key.out += [(END, out) for out in self._fold.rows(key.name, key.state, 0)]
-        self._replace(key, known, END, windows)
-        due = next(iter(self._fold.due(key.state)), None)
-        self._db.execute(
+    def _conclude(self, spans: Sequence[Span[S]], windows: Windows) -> None:
+        """Keeps keys' states, and the rows that their records beyond a place ended or that stand for them."""
+        kept = [span.key for span in spans if span.key.until != BEGINNING]
+        for key in kept:
+            key.out += [(END, out) for out in self._fold.rows(key.name, key.state, 0)]
+        self._replace(spans, windows)
+        self._db.executemany(
             f"UPDATE {self._states} SET at = ?, position = ?, since_note = ?, state = ?, as_of = ?, reached = NULL,"
             " due = ? WHERE number = ?",
-            (*key.until, key.since_note, self._fold.dump(key.state), key.as_of, due, key.number),
+            (
+                (
+                    *key.until,
+                    key.since_note,
+                    self._fold.dump(key.state),
+                    key.as_of,
+                    next(iter(self._fold.due(key.state)), None),
+                    key.number,
+                )
+                for key in kept
+            ),
         )
+        empty = ((span.key.number,) for span in spans if span.key.until == BEGINNING)
+        self._db.executemany(f"DELETE FROM {self._states} WHERE number = ?", empty)
 
     def renew(self) -> None:
         """Folds every key anew where the fold is not the one that the states were made by."""
@@ -357,11 +383,13 @@ class FoldBook(Generic[S]):
         row = self._db.execute("SELECT version FROM fold_versions WHERE name = ?", (fold.name,)).fetchone()
         if row and row[0] != fold.version:
             self._db.execute(f"DELETE FROM {self._notes}")
+            # Where each key ends is still to be known; its state may be of another make.
+            self._db.execute(f"UPDATE {self._states} SET state = ?", (fold.dump(fold.start()),))
             windows: Windows = {}
             for key in self._keys(""):
                 known = key.until
                 self._again(key, [known], windows)
-                self._conclude(key, known, windows)
+                self._conclude([Span(key, known, END)], windows)
             # The same parts may make other rows now.
             standing = self._db.execute(f"SELECT of, time, 0 FROM {self._parts}")
             self._roll_up({(of, time): as_of for of, time, as_of in standing} | windows)
@@ -369,43 +397,45 @@ class FoldBook(Generic[S]):
 
     # -- rows
 
-    def _replace(self, key: Key[S], after: Place, until: Place, windows: Windows) -> None:
-        """Puts what a key's records ended beyond a place, up to another, into the place of what stood for them."""
-        span = (key.number, *after, *until)
-        between = "WHERE number = ? AND (at, position) > (?, ?) AND (at, position) <= (?, ?)"
+    def _replace(self, spans: Sequence[Span[S]], windows: Windows) -> None:
+        """Puts what keys' records ended within some spans into the place of what stood for them. Of all keys at once:
+        most of what a key costs is the number of SQL's statements.
+        """
+        self._db.execute("DELETE FROM spans")
+        numbered = ((span.key.number, *span.after, *span.until) for span in spans)
+        self._db.executemany("INSERT INTO spans VALUES (?, ?, ?, ?, ?)", numbered)
         old_rows = {
             (of, name): kept
             for of, name, *kept in self._db.execute(
-                f"SELECT of, id, at, position, row FROM {self._rows} {between} AND gone = 0", span
+                f"SELECT of, id, held.number, at, position, row FROM {WITHIN.format(self._rows)} WHERE gone = 0"
             )
         }
         old_parts = {
-            (of, time): kept
-            for of, time, *kept in self._db.execute(
-                f"SELECT of, time, at, position, row FROM {self._parts} {between}", span
+            (of, time, number): kept
+            for of, time, number, *kept in self._db.execute(
+                f"SELECT of, time, held.number, at, position, row FROM {WITHIN.format(self._parts)}"
             )
         }
         rows, parts = [], []
-        for place, (of, row) in key.out:
-            text = orjson.dumps(row)
-            if of in self._part_names:
-                if old_parts.pop((of, row["window_start"]), None) != [*place, text]:
-                    parts.append((of, row["window_start"], key.number, *place, text))
-            else:
-                table = self._tables[of]
-                name = _id(table, row)
-                if old_rows.pop((of, name), None) != [*place, text]:
-                    rows.append((of, name, key.number, *place, _time_of(table, row), text, key.as_of))
-        key.out.clear()
+        for key, *_ in spans:
+            for place, (of, row) in key.out:
+                text = orjson.dumps(row)
+                if of in self._part_names:
+                    if old_parts.pop((of, row["window_start"], key.number), None) != [*place, text]:
+                        parts.append((of, row["window_start"], key.number, *place, text))
+                else:
+                    table = self._tables[of]
+                    name = _id(table, row)
+                    if old_rows.pop((of, name), None) != [key.number, *place, text]:
+                        rows.append((of, name, key.number, *place, _time_of(table, row), text, key.as_of))
+            key.out.clear()
+        as_of = {span.key.number: span.key.as_of for span in spans}
         self._put(rows)
-        self._remove([(key.as_of, *gone) for gone in old_rows])
-        self._db.executemany(
-            f"DELETE FROM {self._parts} WHERE of = ? AND time = ? AND number = ?",
-            ((*gone, key.number) for gone in old_parts),
-        )
+        self._remove([(as_of[number], *gone) for gone, (number, *_) in old_rows.items()])
+        self._db.executemany(f"DELETE FROM {self._parts} WHERE of = ? AND time = ? AND number = ?", old_parts)
         self._db.executemany(f"INSERT OR REPLACE INTO {self._parts} VALUES (?, ?, ?, ?, ?, ?)", parts)
-        for window in [*old_parts, *((of, time) for of, time, *_ in parts)]:
-            windows[window] = max(windows.get(window, 0), key.as_of)
+        for of, time, number in [*old_parts, *(part[:3] for part in parts)]:
+            windows[of, time] = max(windows.get((of, time), 0), as_of[number])
 
     def _put(self, rows: Iterable[Values]) -> None:
         """Rows that stand now; one that is as it was stays published."""
@@ -472,15 +502,15 @@ class FoldBook(Generic[S]):
     def elapse(self, clock: int) -> None:
         """It is so late: what is due by now changes its rows, and what was by a later clock changes them back."""
         windows: Windows = {}
-        for key in self._keys("WHERE due <= ? OR reached > ?", (clock, clock)):
+        keys = self._keys("WHERE due <= ? OR reached > ?", (clock, clock))
+        times = []
+        for key in keys:
             due = self._fold.due(key.state)
             past = [time for time in due if time <= clock]
             key.out += [(END, out) for out in self._fold.rows(key.name, key.state, len(past))]
-            self._replace(key, LAST, END, windows)
-            self._db.execute(
-                f"UPDATE {self._states} SET reached = ?, due = ? WHERE number = ?",
-                (past[-1] if past else None, due[len(past)] if len(past) < len(due) else None, key.number),
-            )
+            times.append((past[-1] if past else None, due[len(past)] if len(past) < len(due) else None, key.number))
+        self._replace([Span(key, LAST, END) for key in keys], windows)
+        self._db.executemany(f"UPDATE {self._states} SET reached = ?, due = ? WHERE number = ?", times)
         self._roll_up(windows)
 
     def close_windows(self, watermark: int) -> None:
@@ -519,7 +549,11 @@ class FoldBook(Generic[S]):
         """Those rows are about to stand in the sinks, whatever happens next."""
         self._db.executemany(
             f"UPDATE {self._rows} SET shown = min(time, coalesce(shown, time)) WHERE of = ? AND id = ?",
-            ((stored.table.name, stored.id) for stored in rows if not stored.is_gone),
+            (
+                (stored.table.name, stored.id)
+                for stored in rows
+                if not stored.is_gone and (stored.shown is None or stored.time < stored.shown)
+            ),
         )
 
     def published(self, rows: Sequence[Stored], before: int) -> None:
@@ -529,7 +563,8 @@ class FoldBook(Generic[S]):
             f"UPDATE {self._rows} SET shown = time, dirty = 0, retired = time < ? WHERE of = ? AND id = ?",
             ((before, *stored) for stored in ids),
         )
-        self._db.executemany(f"DELETE FROM {self._rows} WHERE gone = 1 AND of = ? AND id = ?", ids)
+        gone = ((stored.table.name, stored.id) for stored in rows if stored.is_gone)
+        self._db.executemany(f"DELETE FROM {self._rows} WHERE gone = 1 AND of = ? AND id = ?", gone)
 
     def retired(self, before: int, limit: int) -> list[Stored]:
         """Rows from before a time that are still in the processed topic."""
@@ -569,10 +604,9 @@ class FoldBook(Generic[S]):
 def in_types(table: Table, row: Row) -> Row:
     """A row in the ledger's units -> the same in the contract's types."""
     out = dict(row)
-    for spec in table.fields:
-        value = row.get(spec.name)
-        if value is not None and spec.kind in (Kind.TIME, Kind.MONEY):
-            out[spec.name] = moment(value) if spec.kind is Kind.TIME else money(value)
+    for name, kind in table.scaled:
+        if (value := row.get(name)) is not None:
+            out[name] = moment(value) if kind is Kind.TIME else money(value)
     return out
 
 

@@ -24,7 +24,7 @@ from headwater.folds import Fold, Out, Rollup, Summary, Values
 from headwater.jobs import StreamJob, main
 from headwater.settings import Co2Settings, Settings
 
-VERSION = 1
+VERSION = 2
 """Of how meters are worked out. Raise it with them, and every ledger folds its sources anew."""
 
 

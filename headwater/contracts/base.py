@@ -169,6 +169,11 @@ class Table:
         rest = [name for name in by_name if name not in self.key]
         return tuple(by_name[name] for name in (*self.key, *rest))
 
+    @cached_property
+    def scaled(self) -> tuple[tuple[str, Kind], ...]:
+        """Its times and its money, that a ledger keeps as whole numbers."""
+        return tuple((field.name, field.kind) for field in self.fields if field.kind in (Kind.TIME, Kind.MONEY))
+
     @property
     def windowed(self) -> bool:
         return "window_start" in self.key

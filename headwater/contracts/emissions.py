@@ -11,7 +11,6 @@ Pure and free of Spark. Times are microseconds since 1970. Definitions, word for
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,6 +18,8 @@ from itertools import accumulate
 from math import fsum
 from statistics import median
 from typing import Any, NamedTuple
+
+import orjson
 
 from headwater.contracts.co2 import GAP, OK, SILENT, STUCK, SUBSTITUTE, UNKNOWN
 from headwater.ledger import micros, moment
@@ -82,6 +83,10 @@ class Sum:
     def value(self, divisor: int = 1) -> float:
         """The nearest double."""
         return self.atto / (ATTO * divisor)
+
+    def spelled(self) -> str:
+        """As text: it outgrows 64 bits."""
+        return str(self.atto)
 
 
 @dataclass
@@ -347,14 +352,14 @@ class Meter:
     # -- keeping
 
     def dump(self) -> bytes:
-        """As JSON; sums outgrow 64 bits."""
-        return json.dumps(vars(self), default=vars, separators=(",", ":")).encode()
+        """As JSON."""
+        return orjson.dumps(self, default=Sum.spelled)
 
     @classmethod
     def load(cls, text: bytes) -> Meter:
         """From its JSON."""
-        found = json.loads(text)
-        found["emission"] = Sum(**found["emission"])
+        found = orjson.loads(text)
+        found["emission"] = Sum(int(found["emission"]))
         for name in ("minute", "hour"):
             found[name] = found[name] and _span(found[name])
         for name in ("shares", "day"):
@@ -364,13 +369,13 @@ class Meter:
 
 
 def _span(found: dict[str, Any]) -> Span:
-    sums = {name: Sum(**value) for name, value in found.items() if isinstance(value, dict)}
+    sums = {name: Sum(int(value)) for name, value in found.items() if isinstance(value, str)}
     return Span(**{**found, **sums})
 
 
 def _group(found: dict[str, Any]) -> Group:
     def share(kept: dict[str, Any]) -> Share:
-        return Share(**{**kept, "emission": Sum(**kept["emission"])})
+        return Share(**{**kept, "emission": Sum(int(kept["emission"]))})
 
     shares = {of: {name: share(kept) for name, kept in named.items()} for of, named in found["shares"].items()}
     return Group(found["start"], shares)

@@ -208,6 +208,21 @@ def test_records_in_order_move_the_state_on_without_reading_the_past() -> None:
     assert not [statement for statement in read if "FROM walk_log" in statement]
 
 
+def test_a_batch_goes_through_no_table() -> None:
+    db = sqlite3.connect(":memory:")
+    book = FoldBook(db, fold())
+    taken(book, [(key, n, n, "x") for n, key in enumerate("abcdefgh")])
+    said: list[str] = []
+    db.set_trace_callback(said.append)
+    taken(book, [("a", 10, 10, "next"), ("b", 0, 11, "late"), ("new", 12, 12, "y")])
+    taken(book, [], [("c", 2, 2, "x")])
+    book.elapse(10_000)
+    db.set_trace_callback(None)
+    plans = [step[3] for statement in said for step in db.execute(f"EXPLAIN QUERY PLAN {statement}")]
+    assert [step for step in plans if "walk_log" in step], "the late one's past is read"
+    assert [step for step in plans if step.startswith("SCAN walk_")] == []
+
+
 def test_a_late_record_steps_on_until_the_state_is_what_it_was() -> None:
     stepped: list[int] = []
 
@@ -323,3 +338,24 @@ def test_another_definition_folds_all_keys_anew() -> None:
     wanted = expected(records)
     wanted["newest"] = {"a": ("x6!", Decimal("1.25"), False), "b": ("y!", Decimal("1.25"), False)}
     assert sinks.tables == wanted
+
+
+def test_states_that_are_kept_in_another_way_are_folded_anew() -> None:
+    db = sqlite3.connect(":memory:")
+    book, sinks = FoldBook(db, fold()), Sinks()
+    book.renew()
+    records = [("a", n, n, f"x{n}") for n in range(7)] + [("b", 1, 7, "y")]
+    taken(book, records)
+    sinks.bring(book)
+
+    def load(text: bytes) -> State:
+        assert text.startswith(b"2:"), "a state of the other make"
+        return json.loads(text[2:])  # type: ignore[no-any-return]
+
+    kept_otherwise = {"dump": lambda state: b"2:" + json.dumps(state).encode(), "load": load}
+    other = FoldBook(db, Fold(**{**fold("2").__dict__, **kept_otherwise}))
+    other.renew()
+    late = [("a", 3, 8, "late"), ("b", 2, 9, "next")]
+    taken(other, late)
+    sinks.bring(other)
+    assert sinks.tables == expected(records + late)

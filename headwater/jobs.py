@@ -11,7 +11,9 @@ queries are the same three:
 from __future__ import annotations
 
 import argparse
+import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -64,6 +66,11 @@ ahead: the broker answers that one first, and after half a second if nothing new
 
 LINGER_MS = 40
 """The live query's producer waits so long for more: at hundreds of records a second each request is of several."""
+
+SWITCH_SECONDS = 0.0001
+"""The longest that a thread of the driver keeps the others waiting. At Python's 5 ms one that comes back from SQLite or
+a socket waits as long for another that counts: the aggregate for the archive, statement after statement.
+"""
 
 EXCLUDED_RULES = "spark.sql.optimizer.excludedRules"
 NEEDLESS_RULES = (
@@ -126,6 +133,7 @@ def run_jobs(jobs: Sequence[StreamJob]) -> int:
     if arguments.accept_loss and not arguments.once:
         parser.error("--accept-loss goes with --once: what is lost later is to be told again")
     settings = load_settings()
+    sys.setswitchinterval(SWITCH_SECONDS)
     logs.set_up(settings, "jobs")
     bootstrap = find_broker(settings)
     ensure_topics(settings, bootstrap, [job.stream for job in jobs])
@@ -298,7 +306,7 @@ class Run:
     def _aggregate(self) -> list[StreamingQuery]:
         folds = {job.stream: job.fresh_fold_of(self._settings) for job in self._jobs}
         columns = {job.stream: brought_columns(job.views, folds[job.stream]) for job in self._jobs}
-        together = Together(self._batches, columns, rejects=False)
+        together = Together(self._batches, columns, rejects=False, tasks=tasks_at_once(self._spark))
         client = client_config(self._settings, self._bootstrap)
         tallies = {
             job.stream: Tally(
@@ -339,7 +347,7 @@ class Run:
         tables = [table for archive in self._archives.values() for table in archive.tables()]
         self._keeper = Keeper(tables, self._settings.keeping)
         columns = {stream: archive.pulled_columns() for stream, archive in self._archives.items()}
-        together = Together(self._batches, columns, rejects=True)
+        together = Together(self._batches, columns, rejects=True, tasks=tasks_at_once(self._spark))
         first, then = (self._settings.checkpoint(self._name, name) for name in ("aggregate", "archive"))
         turns = Turns(first, then, self._stop)
         # With --once it has ended by now, and may have taken less.
@@ -468,6 +476,18 @@ def session(name: str, settings: Settings, slots: int) -> SparkSession:
     return spark
 
 
+def tasks_at_once(spark: SparkSession) -> int | None:
+    """How many tasks a micro-batch is worth: on one machine as many as it has cores, whatever its slots, since each
+    unpacks the plan of all streams first. On a cluster one for each partition.
+    """
+    return os.cpu_count() if is_one_machine(spark) else None
+
+
+def is_one_machine(spark: SparkSession) -> bool:
+    """Whether driver and tasks are one process."""
+    return str(spark.sparkContext.master).startswith("local")
+
+
 def _submitted_master() -> str | None:
     """What ``spark-submit --master`` was given; ``local[*]`` is its word for nothing."""
     SparkContext._ensure_initialized()
@@ -513,7 +533,7 @@ def _tell_python(stop: threading.Event) -> None:
 def require_slots(spark: SparkSession, needed: int, timeout_seconds: float = 60) -> None:
     """Real-time mode with fewer slots than partitions delivers a part of the records, and says nothing."""
     context = spark.sparkContext
-    deadline = time.monotonic() + (0 if str(context.master).startswith("local") else timeout_seconds)
+    deadline = time.monotonic() + (0 if is_one_machine(spark) else timeout_seconds)
     while context.defaultParallelism < needed:
         if time.monotonic() >= deadline:
             raise JobError(

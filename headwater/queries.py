@@ -63,9 +63,16 @@ class Together:
     """
 
     def __init__(
-        self, messages: Mapping[Stream, DataFrame], columns: Mapping[Stream, Mapping[str, Column]], *, rejects: bool
+        self,
+        messages: Mapping[Stream, DataFrame],
+        columns: Mapping[Stream, Mapping[str, Column]],
+        *,
+        rejects: bool,
+        tasks: int | None = None,
     ) -> None:
-        """``columns``: what is asked of each checked record, by stream and name; ``rejects``: of rejected ones too."""
+        """``columns``: what is asked of each checked record, by stream and name; ``rejects``: of rejected ones too;
+        ``tasks``: how many share the topics' partitions, one each where it is None.
+        """
         self._columns = columns
         self._rejects = rejects
         rows = {stream: _plain_or_odd(own, stream, columns[stream]) for stream, own in messages.items()}
@@ -78,7 +85,8 @@ class Together:
                 f"{filled.get(slot, f'CAST(NULL AS {kind})')} AS `{slot}`" for slot, kind in sorted(types.items())
             ]
             parts.append(own.selectExpr(f"'{stream.name}' AS stream", *columns_of_all))
-        self.frame = reduce(DataFrame.union, parts)
+        frame = reduce(DataFrame.union, parts)
+        self.frame = frame.coalesce(tasks) if tasks else frame
 
     def rows_of(self, stream: Stream, rows: pa.Table) -> pa.Table:
         """A stream's rows out of :attr:`frame`'s, pulled out of Spark, under the names that were asked for."""

@@ -51,6 +51,8 @@ class Suite:
             "HEADWATER_HOME": str(self.home),
             "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
             "SPARK_LOCAL_DIRS": str(self.home / "spark"),
+            # A JVM that is killed leaves its temporary files behind.
+            "SPARK_SUBMIT_OPTS": f"-Djava.io.tmpdir={self.home}",
             **more,
         }
 

@@ -122,7 +122,10 @@ class Stage:
             alone = name == JOB
             script = f"jobs/{streams[0].name}.py" if alone else "jobs/suite.py"
             environment = self._suite(
-                STREAMS=" ".join(stream.name for stream in streams), SPARK_LOCAL_DIRS=str(self.work / "spark" / name)
+                STREAMS=" ".join(stream.name for stream in streams),
+                SPARK_LOCAL_DIRS=str(self.work / "spark" / name),
+                # A JVM that is killed leaves its temporary files behind.
+                SPARK_SUBMIT_OPTS=f"-Djava.io.tmpdir={self.work}",
             )
             self.keeper.start(Part(name, ["spark-submit", script], environment, stop_seconds=60))
 

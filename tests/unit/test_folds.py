@@ -5,6 +5,7 @@ import json
 import random
 import sqlite3
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -230,8 +231,7 @@ def test_a_late_record_steps_on_until_the_state_is_what_it_was() -> None:
         stepped.append(at)
         yield from step(state, key, at, values)
 
-    made = fold()
-    book, sinks = book_of(Fold(**{**made.__dict__, "step": counted})), Sinks()
+    book, sinks = book_of(replace(fold(), step=counted)), Sinks()
     records = [("a", n * 400_000, n, f"r{n}") for n in range(100)]
     taken(book, records)
     sinks.bring(book)
@@ -322,13 +322,19 @@ def test_a_days_rows_come_in_the_order_of_their_key() -> None:
     assert [(row["name"], row["position"]) for row in book.between(PAIRS, 20, 50)] == [("a", 3), ("b", 1)]
 
 
-def test_another_definition_folds_all_keys_anew() -> None:
+def brought(records: list[Record]) -> tuple[sqlite3.Connection, FoldBook[State], Sinks]:
+    """A book of the first version whose records have been taken and brought to the sinks."""
     db = sqlite3.connect(":memory:")
     book, sinks = FoldBook(db, fold()), Sinks()
     book.renew()
-    records = [("a", n, n, f"x{n}") for n in range(7)] + [("b", 1, 7, "y")]
     taken(book, records)
     sinks.bring(book)
+    return db, book, sinks
+
+
+def test_another_definition_folds_all_keys_anew() -> None:
+    records = [("a", n, n, f"x{n}") for n in range(7)] + [("b", 1, 7, "y")]
+    db, book, sinks = brought(records)
     FoldBook(db, fold()).renew()
     assert book.unpublished(9) == []
 
@@ -341,19 +347,14 @@ def test_another_definition_folds_all_keys_anew() -> None:
 
 
 def test_states_that_are_kept_in_another_way_are_folded_anew() -> None:
-    db = sqlite3.connect(":memory:")
-    book, sinks = FoldBook(db, fold()), Sinks()
-    book.renew()
     records = [("a", n, n, f"x{n}") for n in range(7)] + [("b", 1, 7, "y")]
-    taken(book, records)
-    sinks.bring(book)
+    db, _, sinks = brought(records)
 
     def load(text: bytes) -> State:
         assert text.startswith(b"2:"), "a state of the other make"
         return json.loads(text[2:])  # type: ignore[no-any-return]
 
-    kept_otherwise = {"dump": lambda state: b"2:" + json.dumps(state).encode(), "load": load}
-    other = FoldBook(db, Fold(**{**fold("2").__dict__, **kept_otherwise}))
+    other = FoldBook(db, replace(fold("2"), dump=lambda state: b"2:" + json.dumps(state).encode(), load=load))
     other.renew()
     late = [("a", 3, 8, "late"), ("b", 2, 9, "next")]
     taken(other, late)
